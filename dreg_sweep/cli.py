@@ -1,0 +1,79 @@
+"""The three commands. Each turns a `UserError` into one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from dreg_sweep.errors import UserError
+
+
+def sweep() -> None:
+    """dreg-sweep: one cell, or with -m a grid."""
+    # Hydra prints errors its own way unless told not to; here every mistake of the user is one line.
+    debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        _hydra_app()()
+    except UserError as mistake:
+        _refuse("dreg-sweep", str(mistake))
+    except (HydraException, OmegaConfBaseException) as error:
+        if debugging:
+            raise
+        from dreg_sweep.mistakes import composition_mistake
+
+        _refuse("dreg-sweep", composition_mistake(error))
+
+
+def _hydra_app() -> Callable[[], None]:
+    import hydra
+    from omegaconf import DictConfig
+
+    from dreg_sweep.config import conf_dir
+
+    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    def one_cell(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from dreg_sweep.compose import grid_of_one
+        from dreg_sweep.launch.runner import run_sweep
+
+        try:
+            grid = grid_of_one(config, HydraConfig.get().overrides.task)
+            code = run_sweep(grid.cells, grid.settings)
+        except UserError as mistake:  # here, because Hydra adds lines of its own to what leaves a job
+            _refuse("dreg-sweep", str(mistake))
+        else:
+            sys.exit(code)
+
+    return one_cell
+
+
+def status() -> None:
+    """dreg-status: what a results folder holds of its declared grid."""
+    from dreg_sweep.status import main
+
+    _run("dreg-status", main)
+
+
+def analyze() -> None:
+    """dreg-analyze: tables and figures from a results folder."""
+    from dreg_sweep.analysis.command import main
+
+    _run("dreg-analyze", main)
+
+
+def _run(program: str, main: Callable[[], int]) -> None:
+    try:
+        code = main()
+    except UserError as mistake:
+        _refuse(program, str(mistake))
+    else:
+        sys.exit(code)
+
+
+def _refuse(program: str, message: str) -> None:
+    print(f"{program}: {message}", file=sys.stderr)
+    sys.exit(2)

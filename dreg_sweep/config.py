@@ -1,0 +1,197 @@
+"""From a Hydra configuration to frozen dataclasses: the one place that knows the names in conf/."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dreg_sweep.cells import Cell, ModelSpec, OptimizerSpec, Recipe, RegularizerSpec, ScheduleSpec
+from dreg_sweep.data import DatasetSpec, NoiseLadder
+from dreg_sweep.errors import UserError
+
+DEVICES = ("auto", "cpu", "cuda")
+RERUNS = ("failed", "stale", "all", "none")
+EVALUATIONS = ("test", "validation")
+
+_RUN_KEYS = ("name", "device", "slots", "stack_size", "data_dir", "results_dir", "rerun", "dry_run")
+_CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
+_GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule")
+_NAMED_FACTORS = ("dataset", "activation", "regularizer", "seed")
+# Overrides of these are levels of a factor and always part of a cell's key; others only as axes of a grid.
+_KEY_FACTORS = ("model", "train_size", "regularizer.strength")
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Where and how a sweep runs: nothing here changes a result."""
+
+    results_dir: Path
+    data_dir: Path
+    device: str
+    slots: int | None
+    stack_size: int | None
+    rerun: str
+    dry_run: bool
+
+
+def conf_dir() -> Path:
+    """The configuration folder: inside an installed wheel, or beside the package in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
+    """Run settings from a resolved configuration; `UserError` for values out of range."""
+    return SweepSettings(
+        results_dir=Path(_text(config, "results_dir")),
+        data_dir=Path(_text(config, "data_dir")),
+        device=_choice(config, "device", DEVICES),
+        slots=_optional_integer(config, "slots", 1),
+        stack_size=_optional_integer(config, "stack_size", 1),
+        rerun=_choice(config, "rerun", RERUNS),
+        dry_run=_boolean(config, "dry_run"),
+    )
+
+
+def cell_from_config(config: Mapping[str, Any], extra_levels: Mapping[str, str]) -> Cell:
+    """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
+
+    Errors: `UserError` naming the key, its value and what it may be.
+    """
+    _refuse_unknown(config)
+    groups = {name: _group(config, name) for name in _GROUPS}
+    regularizer, dataset, model = groups["regularizer"], groups["dataset"], groups["model"]
+    steps = _optional_integer(config, "steps", 1)
+    cell_config: dict[str, Any] = {
+        "activation": _text(config, "activation"),
+        "seed": _integer(config, "seed", 0),
+        "train_size": _optional_integer(config, "train_size", 1),
+        "epochs": None if steps else _integer(config, "epochs", 1),
+        "steps": steps,
+        "batch_size": _integer(config, "batch_size", 1),
+        "evaluate_on": _choice(config, "evaluate_on", EVALUATIONS),
+        **groups,
+        "regularizer": {**regularizer, "strength": _strength(regularizer)},
+        "dataset": {key: value for key, value in dataset.items() if key != "path"},
+    }
+    factors = [dataset["name"], cell_config["activation"], regularizer["name"], f"s{cell_config['seed']}"]
+    extras = [f"{name}={level}" for name, level in sorted(extra_levels.items())]
+    return Cell(
+        key="/".join([*factors, *extras]),
+        dataset=DatasetSpec(
+            name=_text(dataset, "name", "dataset."),
+            source=_text(dataset, "source", "dataset."),
+            modality=_text(dataset, "modality", "dataset."),
+            regime=_text(dataset, "regime", "dataset."),
+            path=dataset.get("path"),
+            options=dataset.get("options") or {},
+        ),
+        activation=cell_config["activation"],
+        regularizer=RegularizerSpec(
+            regularizer["name"],
+            cell_config["regularizer"]["strength"],
+            _without(regularizer, "name", "strength"),
+        ),
+        model=ModelSpec(model["name"], _without(model, "name")),
+        recipe=_recipe(cell_config, groups["optimizer"], groups["schedule"]),
+        noise=NoiseLadder(
+            pixel_sigma=tuple(groups["noise"].get("pixel_sigma") or ()),
+            text_rate=tuple(groups["noise"].get("text_rate") or ()),
+        ),
+        seed=cell_config["seed"],
+        train_size=cell_config["train_size"],
+        evaluate_on=cell_config["evaluate_on"],
+        config=cell_config,
+    )
+
+
+def key_levels(overrides: Mapping[str, str], swept: frozenset[str]) -> dict[str, str]:
+    """The overrides (key → text) that belong in a cell's key beside the four factors.
+
+    A grid's axes (`swept`) tell its cells apart, and a strength, a model or a training size is a level of a
+    factor even when it does not vary. Any other setting that changes between two runs of one key makes the
+    older row stale, instead of standing beside it under another name.
+    """
+    return {
+        key.removeprefix("regularizer."): text
+        for key, text in overrides.items()
+        if (key in swept or key in _KEY_FACTORS) and key not in (*_NAMED_FACTORS, *_RUN_KEYS, "experiment")
+    }
+
+
+def _recipe(config: Mapping[str, Any], optimizer: Mapping[str, Any], schedule: Mapping[str, Any]) -> Recipe:
+    lr = _number(optimizer, "lr", "optimizer.")
+    if lr <= 0:
+        raise UserError(f"optimizer.lr={lr:g} must be above 0")
+    return Recipe(
+        epochs=config["epochs"] or 1,
+        steps=config["steps"],
+        batch_size=config["batch_size"],
+        optimizer=OptimizerSpec(optimizer["name"], lr, _without(optimizer, "name", "lr")),
+        schedule=ScheduleSpec(schedule["name"], _without(schedule, "name")),
+    )
+
+
+def _refuse_unknown(config: Mapping[str, Any]) -> None:
+    known = (*_RUN_KEYS, *_CELL_KEYS, *_GROUPS)
+    unknown = sorted(set(config) - set(known) - {"experiment"})
+    if unknown:
+        raise UserError(f"{unknown[0]} is not a key of the configuration; the keys: {', '.join(sorted(known))}")
+
+
+def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    group = config.get(name)
+    if not isinstance(group, Mapping) or (name != "noise" and not isinstance(group.get("name"), str)):
+        raise UserError(f"{name}={group} must be a level of the group {name}, one of the files in conf/{name}/")
+    return group
+
+
+def _without(group: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in names}
+
+
+def _strength(regularizer: Mapping[str, Any]) -> float:
+    strength = _number(regularizer, "strength", "regularizer.")
+    if strength < 0:
+        raise UserError(f"regularizer.strength={strength:g} must not be negative")
+    return strength
+
+
+def _text(config: Mapping[str, Any], key: str, prefix: str = "") -> str:
+    value = config.get(key)
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{prefix}{key}={value} must be a text")
+    return value
+
+
+def _choice(config: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
+    value = config.get(key)
+    if value not in choices:
+        raise UserError(f"{key}={value} is unknown; choose one of: {', '.join(choices)}")
+    return str(value)
+
+
+def _boolean(config: Mapping[str, Any], key: str) -> bool:
+    value = config.get(key)
+    if not isinstance(value, bool):
+        raise UserError(f"{key}={value} must be true or false")
+    return value
+
+
+def _integer(config: Mapping[str, Any], key: str, minimum: int) -> int:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise UserError(f"{key}={value} must be a whole number of at least {minimum}")
+    return value
+
+
+def _optional_integer(config: Mapping[str, Any], key: str, minimum: int) -> int | None:
+    return None if config.get(key) is None else _integer(config, key, minimum)
+
+
+def _number(config: Mapping[str, Any], key: str, prefix: str) -> float:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{prefix}{key}={value} must be a finite number")
+    return float(value)

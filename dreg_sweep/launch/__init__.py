@@ -1,0 +1,1 @@
+"""Running a plan: slots on this machine, progress, and the end of a sweep."""

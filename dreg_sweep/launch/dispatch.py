@@ -1,0 +1,156 @@
+"""Hands stacks to slots until all are trained, and outlives the workers it hands them to."""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
+from types import FrameType
+from typing import Any
+
+from dreg_sweep.cells import Cell
+from dreg_sweep.config import SweepSettings
+from dreg_sweep.launch.messages import Broken, Finished, Progress, Work
+from dreg_sweep.launch.progress import SweepProgress
+from dreg_sweep.launch.slots import Slot, messages
+from dreg_sweep.provenance import code_version
+from dreg_sweep.rows import failed_rows
+from dreg_sweep.store import Store
+
+
+class Interrupted(Exception):
+    """A signal asked the sweep to end. `finished`: cells stored in this run."""
+
+    def __init__(self, signal_number: int, finished: int) -> None:
+        super().__init__(signal_number)
+        self.signal, self.finished = signal_number, finished
+
+
+@dataclass
+class Summary:
+    """How a run ended. `errors`: the last line of a traceback → the keys of the cells it ended."""
+
+    trained: Counter[str] = field(default_factory=Counter)  # status → cells
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Dispatch:
+    """One run of a plan's stacks. `first`: a worker that has already been asked to check them."""
+
+    def __init__(
+        self,
+        stacks: Sequence[Sequence[Cell]],
+        settings: SweepSettings,
+        store: Store,
+        device: str,
+        context: ForkServerContext,
+        first: Slot,
+    ) -> None:
+        self._settings, self._store, self._device, self._context = settings, store, device, context
+        sequence = store.next_sequence()
+        self._queue = deque(
+            Work(sequence + i, stack, settings.data_dir, settings.results_dir, device)
+            for i, stack in enumerate(stacks)
+        )
+        workers = min(settings.slots or default_slots(device), len(stacks))
+        self._slots = [first, *(Slot.start(context) for _ in range(workers - 1))]
+        self._fractions: dict[int, float] = {}  # sequence of a running stack → trained fraction
+        self._progress = SweepProgress(
+            sum(len(stack) for stack in stacks), sum(relative_cost(stack) for stack in stacks)
+        )
+        self._summary = Summary()
+
+    def run(self) -> Summary:
+        """Train everything; `Interrupted` on SIGINT or SIGTERM, with the workers gone."""
+        started = time.perf_counter()
+        try:
+            with _signals_raise(), self._progress:
+                while self._queue or any(slot.work for slot in self._slots):
+                    self._turn()
+        except _Signal as stop:
+            raise Interrupted(stop.number, self._progress.finished) from None
+        finally:
+            for slot in self._slots:
+                slot.stop()
+        self._summary.seconds = time.perf_counter() - started
+        return self._summary
+
+    def _turn(self) -> None:
+        for slot in self._slots:
+            if slot.work is None and self._queue:
+                slot.give(self._queue.popleft())
+        for slot, message in messages([slot for slot in self._slots if slot.work], timeout=0.25):
+            self._hear(slot, message)
+        running = (relative_cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work)
+        self._progress.running_cost = sum(running)
+        self._progress.show()
+
+    def _hear(self, slot: Slot, message: Any) -> None:
+        work = slot.work
+        assert work is not None
+        if isinstance(message, Progress):
+            self._fractions[work.sequence] = message.fraction
+            return
+        slot.work = None
+        if isinstance(message, Finished):
+            self._count(work.cells, Counter(message.statuses))
+        elif isinstance(message, Broken):
+            self._fail(work, message.error)
+        else:
+            self._slots[self._slots.index(slot)] = Slot.start(self._context)
+            self._fail(work, f"worker process ended: {slot.ending}")
+
+    def _fail(self, work: Work, error: str) -> None:
+        provenance = {"device": self._device, "code_version": code_version()}
+        self._store.write_stack(work.sequence, failed_rows(work.cells, error, provenance))
+        keys = self._summary.errors.setdefault(error.strip().splitlines()[-1], [])
+        keys.extend(cell.key for cell in work.cells)
+        self._count(work.cells, Counter(failed=len(work.cells)))
+
+    def _count(self, cells: Sequence[Cell], statuses: Counter[str]) -> None:
+        self._summary.trained += statuses
+        self._progress.finished += len(cells)
+        self._progress.finished_cost += relative_cost(cells)
+        self._progress.failed += statuses["failed"]
+        self._progress.diverged += statuses["diverged"]
+
+
+def default_slots(device: str) -> int:
+    """One a CPU core that this process may use, or one for the GPU."""
+    if device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def relative_cost(cells: Sequence[Cell]) -> float:
+    """A stack's work in arbitrary units; only ratios within one sweep matter, for the remaining time."""
+    recipe = cells[0].recipe
+    return len(cells) * float(recipe.steps or recipe.epochs)
+
+
+class _Signal(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGINT and SIGTERM interrupt the block as an exception, once."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for handled in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(handled, signal.SIG_IGN)
+        raise _Signal(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,173 @@
+"""Runs a grid: data, plan, slots, store, and what the user reads before and after."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+
+from dreg_sweep.cells import Cell
+from dreg_sweep.config import SweepSettings
+from dreg_sweep.data import Prepared, is_at_hand, load_prepared
+from dreg_sweep.errors import UserError
+from dreg_sweep.launch.dispatch import Dispatch, Interrupted, Summary
+from dreg_sweep.launch.estimate import estimate
+from dreg_sweep.launch.messages import Check, Checked
+from dreg_sweep.launch.slots import Slot, start_server
+from dreg_sweep.plan import Plan, group_into_stacks, levels_per_factor, make_plan
+from dreg_sweep.rows import grid_rows
+from dreg_sweep.store import Store
+
+# Cells trained together. On a CPU the gain levels off at about 5, where a stack of 256-unit layers still lies
+# in cache; a GPU wants more work a step.
+_STACK_SIZE = {"cpu": 5, "cuda": 20}
+
+
+def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
+    """Train what the store lacks of these cells; the exit code: 0, or 1 where cells failed.
+
+    Errors: `UserError` before any training for data, levels or a results folder that cannot be used.
+    """
+    settings = replace(
+        settings, data_dir=settings.data_dir.resolve(), results_dir=settings.results_dir.resolve()
+    )
+    context = start_server()
+    store = Store(settings.results_dir)
+    if settings.dry_run:
+        _dry_run(cells, settings, store, context)
+        return 0
+    prepared = _prepare(cells, settings)
+    fingerprints = {cell.key: prepared[repr(cell.dataset)].fingerprint for cell in cells}
+    store.create()
+    with store.lock():
+        plan = _plan(cells, settings, fingerprints, store)
+        _say_plan(plan)
+        store.declare(grid_rows(cells))
+        summary = Summary()
+        if plan.pending:
+            slot = Slot.start(context)
+            device = _check(plan.pending, settings, slot)
+            stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
+            try:
+                summary = Dispatch(stacks, settings, store, device, context, slot).run()
+            except Interrupted as interruption:
+                _say_interrupted(interruption)
+                return 128 + interruption.signal
+            finally:
+                store.compact()
+    _say_end(summary, plan, settings)
+    return 1 if summary.trained["failed"] else 0
+
+
+def _prepare(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, Prepared]:
+    """Every dataset of the grid, fetched where it is missing, and the training sizes checked."""
+    prepared: dict[str, Prepared] = {}
+    for cell in cells:
+        spec = repr(cell.dataset)
+        if spec not in prepared:
+            if not is_at_hand(cell.dataset, settings.data_dir):
+                print(f"{cell.dataset.name}: preparing in {settings.data_dir} …", file=sys.stderr)
+            prepared[spec] = load_prepared(cell.dataset, settings.data_dir)
+    for spec, size, part in dict.fromkeys((repr(c.dataset), c.train_size, c.evaluate_on) for c in cells):
+        prepared[spec].check(size, part)
+    return prepared
+
+
+def _plan(
+    cells: Sequence[Cell], settings: SweepSettings, fingerprints: Mapping[str, str | None], store: Store
+) -> Plan:
+    stored, problems = store.index()
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return make_plan(cells, stored, fingerprints, settings.rerun)
+
+
+def _check(cells: Sequence[Cell], settings: SweepSettings, slot: Slot) -> str:
+    """The device to train on; `UserError` for a level or option that the code does not have."""
+    distinct = {cell.stack_key: cell for cell in cells}
+    answer = slot.ask(Check(list(distinct.values()), settings.device))
+    assert isinstance(answer, Checked)
+    if answer.mistake is not None:
+        slot.stop()
+        raise UserError(answer.mistake)
+    return answer.device
+
+
+def _dry_run(
+    cells: Sequence[Cell], settings: SweepSettings, store: Store, context: ForkServerContext
+) -> None:
+    """Print the plan with its cost. Fetches no data: the cost of a set that is not there stays unknown."""
+    missing = {c.dataset.name for c in cells if not is_at_hand(c.dataset, settings.data_dir)}
+    there = [cell for cell in cells if cell.dataset.name not in missing]
+    prepared = _prepare(there, settings)
+    fingerprints = {
+        c.key: None if c.dataset.name in missing else prepared[repr(c.dataset)].fingerprint for c in cells
+    }
+    plan = _plan(cells, settings, fingerprints, store)
+    slot = Slot.start(context)
+    device = _check(cells, settings, slot)
+    stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
+    factors = levels_per_factor(cells)
+    counts = " × ".join(str(len(levels)) for levels in factors.values() if len(levels) > 1) or "1"
+    print(f"cells        {len(cells)} = {counts}")
+    for factor, levels in factors.items():
+        print(f"{factor:<12} {len(levels)}: {_shortened(levels)}")
+    print(
+        f"state        {len(plan.done)} done, {len(plan.pending)} pending, "
+        f"{len(plan.failed)} failed, {len(plan.stale)} stale"
+    )
+    for line in _stale_lines(plan):
+        print(f"             {line}")
+    print(f"stacks       {len(stacks)} on {device}")
+    known = [stack for stack in stacks if stack[0].dataset.name not in missing]
+    print(f"time, memory {estimate(known, settings, device, slot)}")
+    if missing:
+        print(f"             without {', '.join(sorted(missing))}: not in {settings.data_dir} yet")
+    print(f"results      {settings.results_dir}")
+    slot.stop()
+
+
+def _shortened(levels: Sequence[str], most: int = 12) -> str:
+    return ", ".join(levels[:most]) + (", …" if len(levels) > most else "")
+
+
+def _say_plan(plan: Plan) -> None:
+    retried = f" ({len(plan.failed)} failed before)" if plan.failed else ""
+    print(
+        f"{len(plan.cells)} cells: {len(plan.done)} done, {len(plan.pending)} to train{retried}",
+        file=sys.stderr,
+    )
+    if plan.stale:
+        for line in _stale_lines(plan):
+            print(line, file=sys.stderr)
+
+
+def _stale_lines(plan: Plan) -> list[str]:
+    """One line for each way in which stored rows differ from what is asked for now."""
+    ways: dict[str, list[str]] = {}
+    for entry in plan.stale:
+        ways.setdefault(entry.differs, []).append(entry.cell.key)
+    retrained = {cell.key for cell in plan.pending}
+    return [
+        f"{len(keys)} stale, for example {keys[0]}: {differs}"
+        + ("; retrained" if keys[0] in retrained else "; kept, add rerun=stale to train them again")
+        for differs, keys in ways.items()
+    ]
+
+
+def _say_interrupted(interruption: Interrupted) -> None:
+    command = shlex.join(["dreg-sweep", *sys.argv[1:]])
+    print(
+        f"interrupted: {interruption.finished} cells of this run are stored; to go on: {command}",
+        file=sys.stderr,
+    )
+
+
+def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
+    if summary.trained:
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.trained.items()))
+        print(f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}", file=sys.stderr)
+    for error, keys in summary.errors.items():
+        print(f"failed: {len(keys)} cells, for example {keys[0]}: {error}", file=sys.stderr)
+    complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]
+    print(f"{complete} of {len(plan.cells)} cells complete in {settings.results_dir}", file=sys.stderr)

@@ -1,0 +1,173 @@
+"""A slot's process: takes stacks one after the other, trains each on one thread, stores its rows."""
+
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from dreg_sweep.activations import get_activation
+from dreg_sweep.cells import Cell
+from dreg_sweep.data import DatasetSpec, Prepared, load_prepared, make_split
+from dreg_sweep.errors import UserError
+from dreg_sweep.launch.messages import Broken, Check, Checked, Finished, Pilot, Piloted, Progress, Work
+from dreg_sweep.models import Network, build_network
+from dreg_sweep.optimizers import get_optimizer
+from dreg_sweep.provenance import code_version
+from dreg_sweep.regularizers import Regularizer, get_regularizer
+from dreg_sweep.rows import trained_rows
+from dreg_sweep.schedules import get_schedule
+from dreg_sweep.store import Store
+from dreg_sweep.train import CellPlan, predict_seconds, train_stack
+
+_DATASETS_IN_MEMORY = 2
+
+
+def serve(connection: Connection) -> None:
+    """Answer messages until the runner closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    datasets = _Datasets()
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        match message:
+            case Check():
+                connection.send(_check(message))
+            case Pilot():
+                connection.send(_pilot(message, datasets))
+            case Work():
+                connection.send(_work(message, datasets, connection))
+
+
+class _Datasets:
+    """The prepared datasets last used, so that the stacks of one dataset read it once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Prepared] = {}
+
+    def get(self, spec: DatasetSpec, data_dir: Path) -> Prepared:
+        name = repr(spec)
+        prepared = self._kept.pop(name, None) or load_prepared(spec, data_dir)
+        self._kept[name] = prepared
+        if len(self._kept) > _DATASETS_IN_MEMORY:
+            self._kept.pop(next(iter(self._kept)))
+        return prepared
+
+
+def _check(message: Check) -> Checked:
+    device = resolve_device(message.device)
+    try:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("device=cuda, but torch finds no CUDA device here; choose cpu or auto")
+        for cell in message.cells:
+            check_cell(cell)
+    except UserError as mistake:
+        return Checked(str(mistake), device)
+    return Checked(None, device)
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is a GPU where torch finds one."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_cell(cell: Cell) -> None:
+    """`UserError` where the code has no such level or option; looks at names and options, not at data."""
+    activation = get_activation(cell.activation)
+    get_regularizer(cell.regularizer.name, cell.regularizer.strength, cell.regularizer.options)
+    build_network(cell.model.name, (1,), 2, activation, cell.model.options)
+    optimizer = cell.recipe.optimizer
+    get_optimizer(optimizer.name, [torch.zeros(1, requires_grad=True)], optimizer.lr, optimizer.options)
+    get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
+
+
+def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken:
+    started = time.perf_counter()
+    try:
+        statuses = run_stack(work, datasets, connection)
+    except Exception:
+        return Broken(traceback.format_exc())
+    return Finished(statuses, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Assembled:
+    """What `train_stack` needs for some cells."""
+
+    prepared: Prepared
+    network: Network
+    regularizer: Regularizer
+    plans: Sequence[CellPlan]
+
+
+def _assemble(cells: Sequence[Cell], data_dir: Path, datasets: _Datasets) -> _Assembled:
+    first = cells[0]
+    prepared = datasets.get(first.dataset, data_dir)
+    features = data_dir / "features"
+    plans = [
+        CellPlan(
+            cell.regularizer.strength,
+            cell.streams,
+            make_split(prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, features),
+        )
+        for cell in cells
+    ]
+    activation = get_activation(first.activation)
+    split = plans[0].split
+    network = build_network(
+        first.model.name, split.input_shape, split.n_classes, activation, first.model.options
+    )
+    spec = first.regularizer
+    return _Assembled(prepared, network, get_regularizer(spec.name, spec.strength, spec.options), plans)
+
+
+def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequence[str]:
+    """Train, evaluate and store one stack; the status of each cell."""
+    stack = _assemble(work.cells, work.data_dir, datasets)
+    outcomes = train_stack(
+        stack.network,
+        stack.regularizer,
+        work.cells[0].recipe,
+        stack.plans,
+        torch.device(work.device),
+        lambda fraction: connection.send(Progress(fraction)),
+    )
+    provenance = {
+        "device": device_name(work.device),
+        "data_fingerprint": stack.prepared.fingerprint,
+        "code_version": code_version(),
+        "torch_version": torch.__version__,
+    }
+    splits = [plan.split for plan in stack.plans]
+    Store(work.results_dir).write_stack(
+        work.sequence, trained_rows(work.cells, outcomes, splits, provenance)
+    )
+    return [outcome.status for outcome in outcomes]
+
+
+def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
+    stack = _assemble(message.cells, message.data_dir, datasets)
+    device = torch.device(message.device)
+    seconds = predict_seconds(
+        stack.network, stack.regularizer, message.cells[0].recipe, stack.plans, device
+    )
+    if device.type == "cuda":
+        return Piloted(seconds, torch.cuda.max_memory_allocated())
+    return Piloted(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def device_name(device: str) -> str:
+    """`cpu`, or `cuda` with the card's name."""
+    return "cpu" if device == "cpu" else f"cuda ({torch.cuda.get_device_name()})"

@@ -1,0 +1,92 @@
+"""From cells and their outcomes to the rows of the store."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dreg_sweep.cells import Cell
+from dreg_sweep.data import Split
+from dreg_sweep.store import StackRows
+from dreg_sweep.train import Outcome
+
+
+def factor_columns(cell: Cell) -> dict[str, Any]:
+    """The columns that name a cell."""
+    return {
+        "cell": cell.key,
+        "config_hash": cell.config_hash,
+        "activation": cell.activation,
+        "regularizer": cell.regularizer.name,
+        "strength": cell.regularizer.strength,
+        "dataset": cell.dataset.name,
+        "modality": cell.dataset.modality,
+        "regime": cell.dataset.regime,
+        "seed": cell.seed,
+        "model": cell.model.name,
+        "train_size": cell.train_size,
+        "evaluated_on": cell.evaluate_on,
+        "config": cell.config_json,
+    }
+
+
+def grid_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The declared cells, for `Store.declare`."""
+    return [factor_columns(cell) for cell in cells]
+
+
+def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]) -> StackRows:
+    """Rows of cells that ended without a result."""
+    rows = [{**factor_columns(cell), **provenance, "status": "failed", "error": error} for cell in cells]
+    return StackRows(rows, [], [])
+
+
+def trained_rows(
+    cells: Sequence[Cell],
+    outcomes: Sequence[Outcome],
+    splits: Sequence[Split],
+    provenance: Mapping[str, Any],
+) -> StackRows:
+    """Rows of a trained stack; what a diverged cell does not have stays null."""
+    rows = StackRows([], [], [])
+    for cell, outcome, split in zip(cells, outcomes, splits, strict=True):
+        factors = factor_columns(cell)
+        rows.cells.append({**factors, **provenance, **_result_columns(outcome)})
+        for severity, correct in zip(split.severities, outcome.noisy_correct, strict=False):
+            rows.noise.append(
+                {
+                    **factors,
+                    "corruption": split.corruption,
+                    "severity": severity,
+                    "n_test": outcome.n_eval,
+                    "correct": correct,
+                    "accuracy": correct / outcome.n_eval,
+                }
+            )
+        for measures in outcome.history:
+            slopes = [value for name, value in measures.items() if name.startswith("slope_sq_")]
+            rows.history.append({**factors, **measures, "slope_sq": slopes})
+    return rows
+
+
+def _result_columns(outcome: Outcome) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "status": outcome.status,
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "n_test": outcome.n_eval,
+        "error": f"loss not finite at step {outcome.steps}" if outcome.status == "diverged" else None,
+    }
+    if outcome.clean_correct is not None:
+        columns |= {
+            "clean_correct": outcome.clean_correct,
+            "clean_accuracy": outcome.clean_correct / outcome.n_eval,
+            "train_accuracy": outcome.train_accuracy,
+            "test_loss": outcome.test_loss,
+        }
+    if outcome.noisy_correct:
+        n_noisy = outcome.n_eval * len(outcome.noisy_correct)
+        columns |= {
+            "n_noisy": n_noisy,
+            "noisy_correct": sum(outcome.noisy_correct),
+            "noisy_accuracy": sum(outcome.noisy_correct) / n_noisy,
+        }
+    return columns
