@@ -43,14 +43,12 @@ class Stack:
     def _settle_power_iteration(self, name: str) -> None:
         weight = self.parameters[name].detach()
         fan_in, fan_out = weight.shape[1:]
-        u, v = (torch.stack([self._unit_vector(s, n) for s in self.streams]) for n in (fan_out, fan_in))
+        u, v = (
+            torch.stack([_unit_vector(s, n, weight.dtype) for s in self.streams]) for n in (fan_out, fan_in)
+        )
         assert self.regularizer.norm is not None
         _, u, v = self.regularizer.norm(weight, u, v, n_power_iterations=_SETTLING_ITERATIONS)
         self.singular[name] = (u, v)
-
-    def _unit_vector(self, stream: torch.Generator, length: int) -> Tensor:
-        vector = torch.randn(length, generator=stream, device=stream.device)
-        return vector / vector.norm()
 
     def forward(self, x: Tensor, y: Tensor, training: bool) -> Trace:
         """One pass over x (S, B, D) with labels y (S, B). `training` draws masks and moves power iterations."""
@@ -79,6 +77,11 @@ class Stack:
         if self.regularizer.penalty is None:
             return None
         return self.regularizer.penalty(trace, **self.regularizer.options)
+
+
+def _unit_vector(stream: torch.Generator, length: int, dtype: torch.dtype) -> Tensor:
+    vector = torch.randn(length, generator=stream, device=stream.device, dtype=dtype)
+    return vector / vector.norm()
 
 
 def seeded_generators(seeds: Sequence[int], device: torch.device) -> list[torch.Generator]:

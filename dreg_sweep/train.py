@@ -13,7 +13,7 @@ from dreg_sweep.cells import Recipe, Streams
 from dreg_sweep.data import Split
 from dreg_sweep.evaluate import Probe, test_counts, train_counts
 from dreg_sweep.models import Network
-from dreg_sweep.optimizers import get_optimizer
+from dreg_sweep.optimizers import StackedParameters, get_optimizer
 from dreg_sweep.regularizers import Regularizer
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.stack import Stack, batch_order, seeded_generators
@@ -74,8 +74,8 @@ def train_stack(
     if len(cells) == 1:
         return train_stack(network, regularizer, recipe, [*cells, *cells], device, on_progress)[:1]
     started = time.perf_counter()
-    stack = _new_stack(network, regularizer, cells, device)
-    training = _Training(stack, recipe, cells, device)
+    training = _Training(network, regularizer, recipe, cells, device)
+    stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     history: list[list[dict[str, float]]] = [[] for _ in cells]
     for epoch, end in enumerate(training.epoch_ends, start=1):
@@ -102,8 +102,8 @@ def predict_seconds(
 ) -> float:
     """How long `train_stack` would take, from three warm steps, one probe and one pass over 512 test rows."""
     cells = [*cells, *cells] if len(cells) == 1 else cells
-    stack = _new_stack(network, regularizer, cells, device)
-    training = _Training(stack, replace(recipe, steps=6), cells, device)
+    training = _Training(network, regularizer, replace(recipe, steps=6), cells, device)
+    stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     split = cells[0].split
     n, passes = len(split.y_train), len(split.y_eval) * (1 + len(split.severities))
@@ -126,25 +126,22 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _new_stack(
-    network: Network, regularizer: Regularizer, cells: Sequence[CellPlan], device: torch.device
-) -> Stack:
-    rngs = [np.random.Generator(np.random.PCG64(cell.streams.initialization)) for cell in cells]
-    parameters = {
-        name: value.to(device).requires_grad_() for name, value in network.initial(rngs).items()
-    }
-    strength = torch.tensor([cell.strength for cell in cells], dtype=torch.float32, device=device)
-    streams = seeded_generators([cell.streams.penalty for cell in cells], device)
-    return Stack(network, parameters, regularizer, strength, streams)
-
-
 class _Training:
     """The steps of one stack and what they add up to between two epoch ends."""
 
     def __init__(
-        self, stack: Stack, recipe: Recipe, cells: Sequence[CellPlan], device: torch.device
+        self,
+        network: Network,
+        regularizer: Regularizer,
+        recipe: Recipe,
+        cells: Sequence[CellPlan],
+        device: torch.device,
     ) -> None:
-        self.stack = stack
+        rngs = [np.random.Generator(np.random.PCG64(cell.streams.initialization)) for cell in cells]
+        self.parameters = StackedParameters(network.initial(rngs), device)
+        strength = torch.tensor([cell.strength for cell in cells], dtype=torch.float32, device=device)
+        streams = seeded_generators([cell.streams.penalty for cell in cells], device)
+        self.stack = Stack(network, self.parameters.views, regularizer, strength, streams)
         self.n = len(cells[0].split.y_train)
         self.batch_size = min(recipe.batch_size, self.n)
         self.steps = step_count(recipe, self.n)
@@ -153,17 +150,16 @@ class _Training:
         orders = [batch_order(cell.streams.batches, self.n, self.steps, self.batch_size) for cell in cells]
         rows = np.stack([order + offset for order, offset in zip(orders, offsets, strict=True)], axis=1)
         self.rows = torch.from_numpy(rows).to(device)  # (steps, S, batch)
-        self.parameters = list(stack.parameters.values())
         self.lr = recipe.optimizer.lr
         self.optimizer = get_optimizer(
-            recipe.optimizer.name, self.parameters, self.lr, recipe.optimizer.options
+            recipe.optimizer.name, self.parameters.storages, self.lr, recipe.optimizer.options
         )
         self.schedule = get_schedule(recipe.schedule.name, recipe.schedule.options)
         self.step = 0
         self.epoch_start = 0
-        self.loss_sum = torch.zeros(stack.size, device=device)
-        self.penalty_sum = torch.zeros(stack.size, device=device)
-        self.diverged_at = torch.zeros(stack.size, dtype=torch.int64, device=device)  # 0: has not
+        self.loss_sum = torch.zeros(len(cells), device=device)
+        self.penalty_sum = torch.zeros(len(cells), device=device)
+        self.diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=device)  # 0: has not
 
     def run_until(self, end: int) -> None:
         """Take the steps up to number `end`."""
@@ -185,9 +181,8 @@ class _Training:
         objective = loss if penalty is None else loss + stack.strength * penalty
         # The objectives of the cells are added only so that one backward pass serves all: no parameter
         # appears in two of them.
-        gradients = torch.autograd.grad(objective.sum(), self.parameters)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient.contiguous()  # fused optimizers read raw memory
+        gradients = torch.autograd.grad(objective.sum(), list(stack.parameters.values()))
+        self.parameters.set_gradients(gradients)
         with torch.no_grad():
             if stack.regularizer.decay is not None:
                 stack.regularizer.decay(stack.weights, stack.strength, lr)

@@ -1,0 +1,16 @@
+"""Shared by all tests: one thread, as in a slot."""
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def single_thread():
+    """torch on one thread: what guarantee 1 speaks of."""
+    import torch
+
+    torch.set_num_threads(1)
