@@ -98,9 +98,9 @@ def group_into_stacks(cells: Sequence[Cell], stack_size: int) -> list[list[Cell]
 def levels_per_factor(cells: Sequence[Cell]) -> dict[str, list[str]]:
     """The levels that occur, in order of appearance, for each factor with the four named ones first."""
     columns = {
-        "dataset": [cell.dataset.name for cell in cells],
         "activation": [cell.activation for cell in cells],
         "regularizer": [cell.regularizer.name for cell in cells],
+        "dataset": [cell.dataset.name for cell in cells],
         "seed": [str(cell.seed) for cell in cells],
         "model": [cell.model.name for cell in cells],
         "train_size": ["all" if cell.train_size is None else str(cell.train_size) for cell in cells],

@@ -84,6 +84,7 @@ HISTORY_SCHEMA = pa.schema(
 GRID_SCHEMA = pa.schema(
     [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS, "model", "config")]
 )
+_LOCK, _RUNNING = ".lock", ".running"
 _INDEX_COLUMNS = ("cell", "config_hash", "status", "data_fingerprint", "error", "config")
 
 
@@ -132,7 +133,7 @@ class Store:
 
         The kernel drops the lock with its process, however that ends.
         """
-        with (self.folder / ".lock").open("a+") as file:
+        with (self.folder / _LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -145,6 +146,24 @@ class Store:
             for leftover in self.folder.glob("*/.*.parquet.*"):  # of writers that died half-way
                 leftover.unlink(missing_ok=True)
             yield
+
+    def mark_running(self, keys: Sequence[str]) -> None:
+        """Say which cells the runner that holds the lock is training now."""
+        temporary = self.folder / f"{_RUNNING}.{os.getpid()}"
+        temporary.write_text("\n".join(keys))
+        temporary.replace(self.folder / _RUNNING)
+
+    def running(self) -> set[str]:
+        """The cells in training now: none where no runner holds the lock."""
+        try:
+            with (self.folder / _LOCK).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with contextlib.suppress(FileNotFoundError):
+                return set((self.folder / _RUNNING).read_text().splitlines())
+        except OSError:
+            pass  # no lock file: nobody ever ran here
+        return set()
 
     def index(self) -> tuple[dict[str, StoredCell], list[str]]:
         """The latest row of each cell key, and one line for each file that could not be read."""

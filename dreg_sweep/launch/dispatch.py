@@ -81,9 +81,11 @@ class Dispatch:
         return self._summary
 
     def _turn(self) -> None:
-        for slot in self._slots:
-            if slot.work is None and self._queue:
-                slot.give(self._queue.popleft())
+        idle = [slot for slot in self._slots if slot.work is None]
+        for slot in idle[: len(self._queue)]:
+            slot.give(self._queue.popleft())
+        if idle:
+            self._store.mark_running([c.key for slot in self._slots if slot.work for c in slot.work.cells])
         for slot, message in messages([slot for slot in self._slots if slot.work], timeout=0.25):
             self._hear(slot, message)
         running = (relative_cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work)

@@ -120,9 +120,10 @@ def _dry_run(
         print(f"             {line}")
     print(f"stacks       {len(stacks)} on {device}")
     known = [stack for stack in stacks if stack[0].dataset.name not in missing]
-    print(f"time, memory {estimate(known, settings, device, slot)}")
+    if known or not stacks:
+        print(f"time, memory {estimate(known, settings, device, slot)}")
     if missing:
-        print(f"             without {', '.join(sorted(missing))}: not in {settings.data_dir} yet")
+        print(f"not in {settings.data_dir} yet, time unknown: {', '.join(sorted(missing))}")
     print(f"results      {settings.results_dir}")
     slot.stop()
 

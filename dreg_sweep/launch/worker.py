@@ -13,7 +13,7 @@ import torch
 
 from dreg_sweep.activations import get_activation
 from dreg_sweep.cells import Cell
-from dreg_sweep.data import DatasetSpec, Prepared, load_prepared, make_split
+from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared, make_split
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.messages import Broken, Check, Checked, Finished, Pilot, Piloted, Progress, Work
 from dreg_sweep.models import Network, build_network
@@ -115,15 +115,15 @@ class _Assembled:
 def _assemble(cells: Sequence[Cell], data_dir: Path, datasets: _Datasets) -> _Assembled:
     first = cells[0]
     prepared = datasets.get(first.dataset, data_dir)
-    features = data_dir / "features"
-    plans = [
-        CellPlan(
-            cell.regularizer.strength,
-            cell.streams,
-            make_split(prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, features),
-        )
-        for cell in cells
-    ]
+    splits: dict[int | None, Split] = {}
+    plans = []
+    for cell in cells:
+        drawn_by = None if cell.train_size is None else cell.seed  # all rows: one split for every seed
+        if drawn_by not in splits:
+            splits[drawn_by] = make_split(
+                prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, data_dir / "features"
+            )
+        plans.append(CellPlan(cell.regularizer.strength, cell.streams, splits[drawn_by]))
     activation = get_activation(first.activation)
     split = plans[0].split
     network = build_network(
