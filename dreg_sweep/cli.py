@@ -1,8 +1,9 @@
 """The three commands. Each turns a `UserError` into one line and exit code 2."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dreg_sweep.errors import UserError
 
@@ -10,21 +11,9 @@ from dreg_sweep.errors import UserError
 def sweep() -> None:
     """dreg-sweep: one cell, or with -m a grid."""
     # Hydra prints errors its own way unless told not to; here every mistake of the user is one line.
-    debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
+    with _mistakes_in_one_line():
         _hydra_app()()
-    except UserError as mistake:
-        _refuse("dreg-sweep", str(mistake))
-    except (HydraException, OmegaConfBaseException) as error:
-        if debugging:
-            raise
-        from dreg_sweep.mistakes import composition_mistake
-
-        _refuse("dreg-sweep", composition_mistake(error))
 
 
 def _hydra_app() -> Callable[[], None]:
@@ -40,15 +29,26 @@ def _hydra_app() -> Callable[[], None]:
         from dreg_sweep.compose import grid_of_one
         from dreg_sweep.launch.runner import run_sweep
 
-        try:
+        with _mistakes_in_one_line():  # here already: Hydra adds lines of its own to what leaves a job
             grid = grid_of_one(config, HydraConfig.get().overrides.task)
-            code = run_sweep(grid.cells, grid.settings)
-        except UserError as mistake:  # here, because Hydra adds lines of its own to what leaves a job
-            _refuse("dreg-sweep", str(mistake))
-        else:
-            sys.exit(code)
+            sys.exit(run_sweep(grid.cells, grid.settings))
 
     return one_cell
+
+
+@contextlib.contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except UserError as mistake:
+        _refuse("dreg-sweep", str(mistake))
+    except Exception as error:
+        from dreg_sweep.mistakes import composition_mistake
+
+        words = composition_mistake(error)
+        if words is None:
+            raise
+        _refuse("dreg-sweep", words)
 
 
 def status() -> None:

@@ -85,7 +85,7 @@ def cell_from_config(config: Mapping[str, Any], extra_levels: Mapping[str, str])
             modality=_text(dataset, "modality", "dataset."),
             regime=_text(dataset, "regime", "dataset."),
             path=dataset.get("path"),
-            options=dataset.get("options") or {},
+            options=_options(dataset),
         ),
         activation=cell_config["activation"],
         regularizer=RegularizerSpec(
@@ -96,8 +96,8 @@ def cell_from_config(config: Mapping[str, Any], extra_levels: Mapping[str, str])
         model=ModelSpec(model["name"], _without(model, "name")),
         recipe=_recipe(cell_config, groups["optimizer"], groups["schedule"]),
         noise=NoiseLadder(
-            pixel_sigma=tuple(groups["noise"].get("pixel_sigma") or ()),
-            text_rate=tuple(groups["noise"].get("text_rate") or ()),
+            pixel_sigma=_numbers(groups["noise"], "pixel_sigma", "noise."),
+            text_rate=_numbers(groups["noise"], "text_rate", "noise."),
         ),
         seed=cell_config["seed"],
         train_size=cell_config["train_size"],
@@ -145,6 +145,13 @@ def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(group, Mapping) or (name != "noise" and not isinstance(group.get("name"), str)):
         raise UserError(f"{name}={group} must be a level of the group {name}, one of the files in conf/{name}/")
     return group
+
+
+def _options(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = dataset.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise UserError(f"dataset.options={options} must be keys with values, for example {{difficulty: 0.8}}")
+    return options
 
 
 def _without(group: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -195,3 +202,12 @@ def _number(config: Mapping[str, Any], key: str, prefix: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{prefix}{key}={value} must be a finite number")
     return float(value)
+
+
+def _numbers(config: Mapping[str, Any], key: str, prefix: str) -> tuple[float, ...]:
+    values = config.get(key)
+    if values is None:
+        return ()
+    if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        raise UserError(f"{prefix}{key}={values} must be a list of numbers, for example [0.5,1.0]")
+    return tuple(float(value) for value in values)

@@ -1,26 +1,39 @@
 """Hydra's and OmegaConf's many-line errors as one line that names the mistake and the choices."""
 
-import re
+import traceback
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.errors import unknown_level
 
 
-def composition_mistake(error: Exception) -> str:
-    """The one line for an error of composing a configuration."""
+def composition_mistake(error: Exception) -> str | None:
+    """The one line for an error of composing a configuration; None for an error that is none of the user's."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, level = str(error.missing_cfg_file).rpartition("/")
         return str(unknown_level(group, level, error.options))
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return f"a group takes a level, as in regularizer=dreg: {error}" if _raised_by_hydra(error) else None
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read: {_first_line(error)}"
+    if "Ambiguous value" in str(error):
+        return f"{_first_line(error)}; add -m to sweep over the values"
     key_error = _deepest(error)
     if isinstance(key_error, OmegaConfBaseException) and isinstance(key_error.parent_node, DictConfig):
         if "not in struct" in str(key_error):
-            keys = ", ".join(str(key) for key in key_error.parent_node)
+            keys = ", ".join(str(key) for key in key_error.parent_node if key != "hydra") or "none"
             return f"{key_error.full_key} is not a key of the configuration; the keys there: {keys}"
         return f"{key_error.full_key}: {_first_line(key_error)}"
     return _first_line(error)
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Hydra refuses some overrides (`regularizer=null`) with a bare ValueError."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    module = frame.f_globals.get("__name__", "")
+    return isinstance(error, ValueError) and module.split(".")[0] in ("hydra", "omegaconf")
 
 
 def _deepest(error: BaseException) -> BaseException:
@@ -31,5 +44,4 @@ def _deepest(error: BaseException) -> BaseException:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines[:2]) if lines else type(error).__name__
-    return re.sub(r"\s+", " ", text)
+    return lines[0] if lines else type(error).__name__

@@ -45,6 +45,8 @@ class StackedParameters:
 
 
 def _adamw(storages: list[Tensor], lr: float, *, betas: list[float], eps: float) -> torch.optim.Optimizer:
+    if not isinstance(betas, list) or len(betas) != 2:
+        raise UserError(f"optimizer.betas={betas} must be two numbers, for example [0.9,0.999]")
     return torch.optim.AdamW(storages, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=0.0, fused=True)
 
 
@@ -63,5 +65,5 @@ def get_optimizer(
         raise unknown_level("optimizer", name, OPTIMIZERS)
     try:
         return OPTIMIZERS[name](storages, lr, **options)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"optimizer={name}: {error}") from None

@@ -41,12 +41,14 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
     store.create()
     with store.lock():
         plan = _plan(cells, settings, fingerprints, store)
+        summary = Summary()
+        unfinished = [*plan.missing, *plan.failed, *(entry.cell for entry in plan.stale)]
+        if to_check := [*unfinished, *plan.pending]:
+            slot = Slot.start(context)
+            device = _check(to_check, settings, slot)
         _say_plan(plan)
         store.declare(grid_rows(cells))
-        summary = Summary()
         if plan.pending:
-            slot = Slot.start(context)
-            device = _check(plan.pending, settings, slot)
             stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
             try:
                 summary = Dispatch(stacks, settings, store, device, context, slot).run()
@@ -66,7 +68,7 @@ def _prepare(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, Prepar
         spec = repr(cell.dataset)
         if spec not in prepared:
             if not is_at_hand(cell.dataset, settings.data_dir):
-                print(f"{cell.dataset.name}: preparing in {settings.data_dir} …", file=sys.stderr)
+                print(f"preparing {cell.dataset.name} in {settings.data_dir} …", flush=True)
             prepared[spec] = load_prepared(cell.dataset, settings.data_dir)
     for spec, size, part in dict.fromkeys((repr(c.dataset), c.train_size, c.evaluate_on) for c in cells):
         prepared[spec].check(size, part)

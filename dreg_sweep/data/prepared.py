@@ -1,0 +1,151 @@
+"""A dataset in memory, checked, ready to be split: images or features (`ArrayData`), texts (`TextData`)."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from dreg_sweep.data.seeding import generator
+from dreg_sweep.data.spec import EVALUATE_ON, DatasetSpec
+from dreg_sweep.data.stratify import Rows, draw, hold_out
+from dreg_sweep.errors import UserError, unknown_level
+
+VALIDATION_SHARE = 0.1  # of the training rows, where a set has no official validation split
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every dataset has.
+
+    labels: part ("train", "test", and "validation" where official) → (n,) int64 in 0..K-1.
+    fingerprint: 16 hex digits of a sha256 over the content, whatever file it came from.
+    """
+
+    spec: DatasetSpec
+    fingerprint: str
+    labels: dict[str, Rows]
+
+    @cached_property
+    def n_classes(self) -> int:
+        return int(self.labels["train"].max()) + 1
+
+    @property
+    def n_train(self) -> int:
+        """Official training rows."""
+        return len(self.labels["train"])
+
+    @property
+    def n_test(self) -> int:
+        return len(self.labels["test"])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of images, (D,) of everything else: the shape behind one row of a split."""
+        raise NotImplementedError
+
+    @cached_property
+    def _carved(self) -> tuple[Rows, Rows]:
+        """(training pool, validation rows) where both must come from the official training rows."""
+        return hold_out(self.labels["train"], VALIDATION_SHARE, generator("validation", self.spec.name))
+
+    def pool(self, evaluate_on: str) -> Rows:
+        """Training rows that a split may draw from, ascending; never official validation rows."""
+        if evaluate_on == "test" or "validation" in self.labels:
+            return np.arange(self.n_train)
+        return self._carved[0]
+
+    def eval_part(self, evaluate_on: str) -> tuple[str, Rows]:
+        """The part, and its rows, that a model is evaluated on."""
+        part = evaluate_on if evaluate_on in self.labels else "train"
+        return part, self._carved[1] if part == "train" else np.arange(len(self.labels[part]))
+
+    def check(self, train_size: int | None, evaluate_on: str) -> None:
+        """`UserError` if no such split can be made."""
+        if evaluate_on not in EVALUATE_ON:
+            raise unknown_level("evaluate_on", evaluate_on, EVALUATE_ON)
+        name, pool = self.spec.name, len(self.pool(evaluate_on))
+        if len(self.eval_part(evaluate_on)[1]) == 0:
+            raise UserError(
+                f"evaluate_on={evaluate_on}: {name} has no class with two training rows to take one from; "
+                "supply x_val and y_val, or evaluate on the test set"
+            )
+        if train_size is None:
+            return
+        if isinstance(train_size, bool) or not isinstance(train_size, int) or train_size < 1:
+            raise UserError(f"train_size={train_size} must be a whole number above 0, or null for all rows")
+        if train_size > pool:
+            raise UserError(
+                f"train_size={train_size} is more than the {pool} training rows of {name}; "
+                f"choose at most {pool}, or null for all"
+            )
+        if train_size < self.n_classes:
+            raise UserError(
+                f"train_size={train_size} is less than one row for each of the {self.n_classes} classes "
+                f"of {name}; choose at least {self.n_classes}"
+            )
+
+    def train_rows(self, train_size: int | None, seed: int, evaluate_on: str) -> Rows:
+        """Row numbers (into the official training rows) of one split; checks first.
+
+        None: the whole pool in file order, the same for every seed. Otherwise a stratified draw in random
+        order that depends on (dataset name, train_size, seed) only.
+        """
+        self.check(train_size, evaluate_on)
+        pool = self.pool(evaluate_on)
+        if train_size is None:
+            return pool
+        rng = generator("split", self.spec.name, train_size, seed)
+        return pool[draw(self.labels["train"][pool], train_size, rng)]
+
+
+@dataclass(frozen=True)
+class ArrayData(Prepared):
+    """Images or feature vectors.
+
+    inputs: part → (n, H, W, C), uint8 or float32; feature vectors are 1×1 "images" of D channels, so that a
+    channel is what standardization works on in both cases.
+    """
+
+    inputs: dict[str, npt.NDArray[np.generic]]
+    is_image: bool
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        _, height, width, channels = self.inputs["train"].shape
+        return (channels, height, width) if self.is_image else (channels,)
+
+
+@dataclass(frozen=True)
+class TextData(Prepared):
+    """Short texts. texts: part → list of n strings; n_components: width of their features."""
+
+    texts: dict[str, list[str]]
+    n_components: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.n_components,)
+
+
+def array_fingerprint(inputs: dict[str, npt.NDArray[np.generic]], labels: dict[str, Rows]) -> str:
+    """16 hex digits of the sha256 over part, dtype, shape and bytes of each array, in `PARTS` order."""
+    sha = hashlib.sha256()
+    for part in PARTS:
+        if part in labels:
+            for array in (inputs[part], labels[part]):
+                sha.update(f"{part} {array.dtype.str} {array.shape} ".encode())
+                sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()[:16]
+
+
+def text_fingerprint(texts: dict[str, list[str]], labels: dict[str, Rows]) -> str:
+    """16 hex digits of the sha256 over part, label and text of each row, in the order of `PARTS`."""
+    sha = hashlib.sha256()
+    for part in PARTS:
+        for text, label in zip(texts.get(part, ()), labels.get(part, ()), strict=True):
+            encoded = text.encode()
+            sha.update(f"{part} {label} {len(encoded)} ".encode() + encoded)
+    return sha.hexdigest()[:16]

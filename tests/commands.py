@@ -1,0 +1,28 @@
+"""Running the console commands as a user does: whole processes in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+_BIN = Path(sys.executable).parent
+
+
+def run(command, *arguments, cwd, **environment):
+    """The finished process of e.g. run("dreg-sweep", "seed=1", cwd=tmp_path)."""
+    return subprocess.run(
+        [str(_BIN / command), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        check=False,
+    )
+
+
+def cells(folder):
+    """The rows of a results folder, by cell key."""
+    return pd.read_parquet(folder / "cells").set_index("cell").sort_index()
