@@ -4,6 +4,7 @@ A forward pass returns a `Trace`, which is all that a regularizer may look at. T
 matrix products, so that S small trainings cost one pass over a few large kernels.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,10 +50,15 @@ class Trace:
 
 
 class Network(Protocol):
-    """A stackable architecture. `weight_names` are the matrices that decay and spectral norms speak of."""
+    """A stackable architecture."""
 
-    weight_names: Sequence[str]
-    hidden_sizes: Sequence[int]
+    @property
+    def weight_names(self) -> Sequence[str]:
+        """Names of the weight matrices, input to output."""
+
+    @property
+    def hidden_sizes(self) -> Sequence[int]:
+        """Units of each hidden layer."""
 
     def initial(self, rngs: Sequence[np.random.Generator]) -> Parameters:
         """Parameters for a stack, one generator a cell."""
@@ -90,12 +96,13 @@ class MLP:
         """U(±1/√fan_in) for weights (S, in, out) and biases (S, out), as torch.nn.Linear has it.
 
         Weights lie as (in, out), so that z = xW + b and the gradient xᵀ dz comes out of its matrix product in
-        the layout of the weights: the fused optimizer wants them alike, and nothing is transposed. The draws use numpy, so a seed means the same start on every device and torch version; the linear
-        layers come first, so the start is the same under every activation.
+        the layout of the weights: the fused optimizer wants them alike, and nothing is transposed. The draws
+        use numpy, so a seed means the same start on every device and torch version; the linear layers come
+        first, so the start is the same under every activation.
         """
         sizes = (self.in_features, *self.widths, self.n_classes)
         parameters: Parameters = {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             bound = 1.0 / math.sqrt(fan_in)
             for name, shape in ((f"weight{i}", (fan_in, fan_out)), (f"bias{i}", (fan_out,))):
                 cells = [rng.uniform(-bound, bound, shape).astype(np.float32) for rng in rngs]
@@ -134,9 +141,7 @@ class MLP:
         return z, layers
 
 
-def _mlp(
-    input_shape: tuple[int, ...], n_classes: int, activation: Activation, *, widths: Sequence[int]
-) -> MLP:
+def _mlp(input_shape: tuple[int, ...], n_classes: int, activation: Activation, *, widths: Sequence[int]) -> MLP:
     if not isinstance(widths, list | tuple) or not all(isinstance(w, int) and w > 0 for w in widths):
         raise UserError(f"model.widths={widths} must be a list of positive whole numbers, for example [256,256]")
     return MLP(math.prod(input_shape), tuple(widths), n_classes, activation)
@@ -146,7 +151,11 @@ MODELS: dict[str, Callable[..., Network]] = {"mlp": _mlp}
 
 
 def build_network(
-    name: str, input_shape: tuple[int, ...], n_classes: int, activation: Activation, options: Mapping[str, Any]
+    name: str,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    activation: Activation,
+    options: Mapping[str, Any],
 ) -> Network:
     """The network `name` for inputs of one shape; `UserError` for an unknown name or option."""
     if name not in MODELS:

@@ -116,7 +116,13 @@ def dropout(shape: tuple[int, int, int], strength: Tensor, streams: Sequence[tor
 
 
 def spectral_norm(
-    weight: Tensor, u: Tensor, v: Tensor, *, n_power_iterations: int = 1, update: bool = True, eps: float = 1e-12
+    weight: Tensor,
+    u: Tensor,
+    v: Tensor,
+    *,
+    n_power_iterations: int = 1,
+    update: bool = True,
+    eps: float = 1e-12,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spectral norm σ of weights (S, in, out) by power iteration: returns σ (S,), u (S, out), v (S, in).
 
@@ -195,6 +201,8 @@ def _option_types(function: Callable[..., Any] | None) -> dict[str, Any]:
 def _check_option(key: str, value: Any, annotation: Any) -> None:
     if get_origin(annotation) is Literal:
         if value not in get_args(annotation):
-            raise UserError(f"{key}={value} is unknown; choose one of: {', '.join(map(str, get_args(annotation)))}")
+            raise UserError(
+                f"{key}={value} is unknown; choose one of: {', '.join(map(str, get_args(annotation)))}"
+            )
     elif annotation is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise UserError(f"{key}={value} must be a whole number of at least 1")

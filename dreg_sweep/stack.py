@@ -43,9 +43,7 @@ class Stack:
     def _settle_power_iteration(self, name: str) -> None:
         weight = self.parameters[name].detach()
         fan_in, fan_out = weight.shape[1:]
-        u, v = (
-            torch.stack([_unit_vector(s, n, weight.dtype) for s in self.streams]) for n in (fan_out, fan_in)
-        )
+        u, v = (torch.stack([_unit_vector(s, n, weight.dtype) for s in self.streams]) for n in (fan_out, fan_in))
         assert self.regularizer.norm is not None
         _, u, v = self.regularizer.norm(weight, u, v, n_power_iterations=_SETTLING_ITERATIONS)
         self.singular[name] = (u, v)

@@ -19,7 +19,8 @@ INCOMPLETE = 3  # exit code
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0 where every declared cell is done or diverged, 3 where not."""
     parser = argparse.ArgumentParser(
-        prog="dreg-status", description="What a results folder holds of its declared grid. Exit code 0: complete; 3: not."
+        prog="dreg-status",
+        description="What a results folder holds of its declared grid. Exit code 0: complete; 3: not.",
     )
     parser.add_argument("results_dir", type=Path, help="the folder that holds cells/")
     parser.add_argument("--json", action="store_true", help="everything, for programs")

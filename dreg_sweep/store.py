@@ -139,7 +139,9 @@ class Store:
             except OSError:
                 file.seek(0)
                 owner = file.read().strip() or "another process"
-                raise UserError(f"results_dir={self.folder} is in use by {owner}; wait or choose another") from None
+                raise UserError(
+                    f"results_dir={self.folder} is in use by {owner}; wait or choose another"
+                ) from None
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {socket.gethostname()}")
             file.flush()
@@ -171,9 +173,11 @@ class Store:
         problems = []
         for path in cell_files(self.cells):
             try:
-                table = pq.read_table(path, columns=list(_INDEX_COLUMNS))
+                table = pq.read_table(path, columns=list(_INDEX_COLUMNS)).select(_INDEX_COLUMNS)
             except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-                problems.append(f"{path} is not a readable cells file ({_first_line(error)}); its cells count as missing")
+                problems.append(
+                    f"{path} is not a readable cells file ({_first_line(error)}); its cells count as missing"
+                )
                 continue
             for row in table.to_pylist():
                 key = row.pop("cell")
@@ -206,7 +210,8 @@ class Store:
             tables: dict[Path, pa.Table] = {}
             for path in cell_files(self.folder / folder):
                 with contextlib.suppress(pa.ArrowException, OSError):
-                    tables[path] = pq.read_table(path, schema=schema)
+                    if {"cell", "config_hash"} <= set(pq.read_schema(path).names):
+                        tables[path] = pq.read_table(path, schema=schema)
             if len(tables) < 2:
                 continue
             latest = {cell: path for path, table in tables.items() for cell in table["cell"].unique().to_pylist()}
@@ -234,7 +239,9 @@ class Store:
         except FileNotFoundError:
             return []
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} is not readable ({_first_line(error)}); remove it and rerun the sweep") from None
+            raise UserError(
+                f"{path} is not readable ({_first_line(error)}); remove it and rerun the sweep"
+            ) from None
 
 
 def cell_files(folder: Path) -> list[Path]:

@@ -98,7 +98,11 @@ def train_stack(
 
 
 def predict_seconds(
-    network: Network, regularizer: Regularizer, recipe: Recipe, cells: Sequence[CellPlan], device: torch.device
+    network: Network,
+    regularizer: Regularizer,
+    recipe: Recipe,
+    cells: Sequence[CellPlan],
+    device: torch.device,
 ) -> float:
     """How long `train_stack` would take, from three warm steps, one probe and one pass over 512 test rows."""
     cells = [*cells, *cells] if len(cells) == 1 else cells

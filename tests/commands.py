@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -26,3 +27,18 @@ def run(command, *arguments, cwd, **environment):
 def cells(folder):
     """The rows of a results folder, by cell key."""
     return pd.read_parquet(folder / "cells").set_index("cell").sort_index()
+
+
+def start(command, *arguments, cwd):
+    """A running process of a command, its standard error readable."""
+    return subprocess.Popen(
+        [str(_BIN / command), *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until(condition, seconds=60):
+    """Poll until the condition holds; an assertion fails where it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)

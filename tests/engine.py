@@ -44,8 +44,7 @@ def random_split(seed, n=60, n_eval=37, features=7, n_classes=3):
     centres = rng.normal(size=(n_classes, features)) * 2
     y, y_eval = rng.integers(n_classes, size=n), rng.integers(n_classes, size=n_eval)
     x, x_eval = (
-        (centres[labels] + rng.normal(size=(len(labels), features))).astype(np.float32)
-        for labels in (y, y_eval)
+        (centres[labels] + rng.normal(size=(len(labels), features))).astype(np.float32) for labels in (y, y_eval)
     )
     return ArraySplit(x, y, x_eval, y_eval, n_classes)
 
@@ -72,9 +71,7 @@ def double_stack(regularizer="none", activation="gelu", size=3, strength=0.5, op
     """A stack in float64 with random inputs: (stack, x (S, B, D) requiring its gradient, y (S, B))."""
     network = MLP(4, (6, 5), 3, ACTIVATIONS[activation])
     rngs = [np.random.default_rng(seed + cell) for cell in range(size)]
-    parameters = {
-        name: (2 * value.double()).requires_grad_() for name, value in network.initial(rngs).items()
-    }
+    parameters = {name: (2 * value.double()).requires_grad_() for name, value in network.initial(rngs).items()}
     stack = Stack(
         network,
         parameters,

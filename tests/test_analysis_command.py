@@ -179,9 +179,7 @@ def test_where_treatment_and_baseline(tmp_path, parquet):
     assert main([str(parquet), "--out", str(out), "--where", "regularizer=igpen,dreg"]) == 0
 
 
-@pytest.mark.parametrize(
-    "levels", [("none", "dreg"), ("dreg",), ("none", "dreg", "a_very_long_name_of_a_method")]
-)
+@pytest.mark.parametrize("levels", [("none", "dreg"), ("dreg",), ("none", "dreg", "a_very_long_name_of_a_method")])
 def test_figures_of_odd_grids(tmp_path, levels):
     rows = [
         {"activation": "relu", "regularizer": r, "dataset": "mnist", "seed": 0, "clean_accuracy": 0.9,
@@ -222,9 +220,7 @@ def test_labels_do_not_overlap(tmp_path, monkeypatch):
     boxes = labels_and_boxes(drawn[0])
     assert len(boxes) == len(names)
     for one, other in itertools.combinations(boxes, 2):
-        assert min(one.x1, other.x1) <= max(one.x0, other.x0) or min(one.y1, other.y1) <= max(
-            one.y0, other.y0
-        )
+        assert min(one.x1, other.x1) <= max(one.x0, other.x0) or min(one.y1, other.y1) <= max(one.y0, other.y0)
 
 
 def unpaired(rows):

@@ -10,9 +10,7 @@ from dreg_sweep.analysis import load_cells
 from dreg_sweep.analysis.reading import COLUMNS, WHOLE
 from dreg_sweep.errors import UserError
 
-MINIMAL = (
-    "activation,regularizer,dataset,seed,clean_accuracy\nrelu,none,mnist,0,0.9\nrelu,dreg,mnist,0,0.91\n"
-)
+MINIMAL = "activation,regularizer,dataset,seed,clean_accuracy\nrelu,none,mnist,0,0.9\nrelu,dreg,mnist,0,0.91\n"
 
 
 def row(cell="mnist/relu/none/s0", **changes):
@@ -119,9 +117,7 @@ def test_csv_details(tmp_path):
 
 
 def test_parquet_details(tmp_path):
-    hand_made = pd.DataFrame(
-        {"activation": "relu", "regularizer": ["a", "b"], "dataset": "d", "seed": [0, 1]}
-    )
+    hand_made = pd.DataFrame({"activation": "relu", "regularizer": ["a", "b"], "dataset": "d", "seed": [0, 1]})
     hand_made["clean_accuracy"] = pd.Series([0.9, 0.25], dtype="float32")
     hand_made.set_index(["dataset", "seed"]).to_parquet(tmp_path / "x=1.parquet")
     frame = load_cells(tmp_path / "x=1.parquet")

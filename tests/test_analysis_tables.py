@@ -117,9 +117,7 @@ def test_by_factor_equals_pandas_and_orders_levels(tmp_path):
             expected = 100 * frame.pivot_table(f"{metric}_accuracy", factor, "regularizer")
             mine = table.values[table.values["accuracy"] == metric].set_index(factor)
             for level, regularizer in itertools.product(expected.index, expected.columns):
-                assert mine.loc[level, regularizer] == pytest.approx(
-                    expected.loc[level, regularizer], rel=1e-12
-                )
+                assert mine.loc[level, regularizer] == pytest.approx(expected.loc[level, regularizer], rel=1e-12)
     assert ordered("regularizer", ["zeta", "dreg", "alpha", "none"]) == ["none", "dreg", "alpha", "zeta"]
     assert ordered("seed", [10, 9, 1]) == [1, 9, 10]
 
@@ -309,9 +307,7 @@ def test_latex_structure(tmp_path):
         assert "\\textbf{" in text
         assert "\\underline{" in text
         assert text.isascii()
-    assert escape("a_b&c%$#{}~^\\") == (
-        r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
-    )
+    assert escape("a_b&c%$#{}~^\\") == (r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}")
 
 
 def test_markdown_csv_and_plain(tmp_path):

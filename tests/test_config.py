@@ -16,8 +16,17 @@ from dreg_sweep.regularizers import REGULARIZERS, get_regularizer
 from dreg_sweep.schedules import SCHEDULES
 from tests.composing import composed_by_hydra, experiment_jobs, loader_and_master
 
-PAPER_DATASETS = "mnist fashion_mnist cifar10 gtsrb sst2 trec6 tweet_emotion tweet_offensive".split()
-PAPER_REGULARIZERS = "none weight_decay dropout spectral_norm igpen dreg".split()
+PAPER_DATASETS = [
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "gtsrb",
+    "sst2",
+    "trec6",
+    "tweet_emotion",
+    "tweet_offensive",
+]
+PAPER_REGULARIZERS = ["none", "weight_decay", "dropout", "spectral_norm", "igpen", "dreg"]
 
 
 def levels(group):
@@ -89,8 +98,17 @@ def test_quickstart_is_240_cells_of_embedded_data():
 
 def test_jobs_compose_as_hydra_composes_them():
     loader, master, jobs = experiment_jobs("paper_cpu")
-    values = ["+dataset.options={depth:3}", "regularizer.strength=1e-4", "model.widths=[8,8]", "~noise.text_rate"]
-    links = ["batch_size=${epochs}", "name=${dataset.name}_${seed}", "data_dir=${hydra:runtime.choices.regularizer}"]
+    values = [
+        "+dataset.options={depth:3}",
+        "regularizer.strength=1e-4",
+        "model.widths=[8,8]",
+        "~noise.text_rate",
+    ]
+    links = [
+        "batch_size=${epochs}",
+        "name=${dataset.name}_${seed}",
+        "data_dir=${hydra:runtime.choices.regularizer}",
+    ]
     for extra in ([], values, links, ["optimizer=sgd", "schedule=constant", "noise=none"]):
         composer = GridComposer(loader, master)
         for job in random.Random(0).sample(jobs, 6):

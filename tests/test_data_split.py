@@ -126,9 +126,7 @@ def test_features_are_standardized_one_by_one() -> None:
 
 def test_test_rows_leave_no_trace_in_training_images() -> None:
     other = (255 - image_arrays()["x_test"].astype(int)).astype(np.uint8)
-    first, second = (
-        make_split(data, 30, 0, "test", LADDER, None) for data in (images(), images(x_test=other))
-    )
+    first, second = (make_split(data, 30, 0, "test", LADDER, None) for data in (images(), images(x_test=other)))
     np.testing.assert_array_equal(first.x_train, second.x_train)
     assert first.identity != second.identity
 
@@ -258,8 +256,7 @@ def test_toy_text_can_be_learned_and_noise_hurts(tmp_path: Path) -> None:
     split = make_split(toy, None, 0, "test", NoiseLadder((), (0.4,)), None)
     model = LogisticRegression(C=0.05).fit(split.x_train, split.y_train)
     clean, noisy = (
-        float((model.predict(split.eval_rows(severity, 0, 400)) == split.y_eval).mean())
-        for severity in (None, 0)
+        float((model.predict(split.eval_rows(severity, 0, 400)) == split.y_eval).mean()) for severity in (None, 0)
     )
     assert 0.78 < clean < 0.92
     assert noisy < clean - 0.05

@@ -37,8 +37,7 @@ def test_words_once_hit_stay_hit_in_the_same_way() -> None:
     assert all(high[i] == low[i] for i in hit)
     for rate, out in ((0.1, low), (0.4, high)):
         fates = Counter(
-            "kept" if new == old else "dropped" if not new else "typo"
-            for old, new in zip(texts, out, strict=True)
+            "kept" if new == old else "dropped" if not new else "typo" for old, new in zip(texts, out, strict=True)
         )
         for fate, share in (("kept", 1 - rate), ("dropped", rate / 2), ("typo", rate / 2)):
             assert abs(fates[fate] / 3000 - share) < 3 * (share * (1 - share) / 3000) ** 0.5

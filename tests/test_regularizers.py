@@ -46,7 +46,7 @@ def jacobian_norms(stack, x, form, layers):
     for cell in range(stack.size):
         functions = hidden_functions(stack, cell)
         functions = functions if layers == "all" else functions[:-1]
-        h, total, mean = x[cell].detach(), 0.0, 0.0
+        h, total, mean = x[cell].detach(), torch.tensor(0.0), torch.tensor(0.0)
         chain = None
         for function in functions:
             if form == "local":
@@ -231,7 +231,12 @@ def test_every_regularizer_has_an_oracle_and_a_card():
         ("l2", 0.1, {}, "regularizer=l2 is unknown; choose one of: dreg, dropout"),
         ("dropout", 1.0, {}, "regularizer.strength=1 is out of range for dropout: 0 to 0.99"),
         ("spectral_norm", 0.0, {}, "out of range"),
-        ("dreg", 0.1, {"form": "lokal"}, "regularizer.form=lokal is unknown; choose one of: local, cumulative"),
+        (
+            "dreg",
+            0.1,
+            {"form": "lokal"},
+            "regularizer.form=lokal is unknown; choose one of: local, cumulative",
+        ),
         ("dreg", 0.1, {"layer": "all"}, "regularizer.layer is not an option of dreg; its options: form"),
         ("spectral_norm", 1.0, {"n_power_iterations": 0}, "must be a whole number of at least 1"),
     ],

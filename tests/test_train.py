@@ -1,5 +1,6 @@
 """The stacked engine: against a plain torch training loop, and the guarantees of identity and pairing."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -17,7 +18,14 @@ from tests.engine import ADAMW, SGD, cell_plan, random_split, small_recipe, trai
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
-STRENGTH = {"none": 0.0, "weight_decay": 0.1, "dropout": 0.3, "spectral_norm": 1.0, "igpen": 0.1, "dreg": 0.01}
+STRENGTH = {
+    "none": 0.0,
+    "weight_decay": 0.1,
+    "dropout": 0.3,
+    "spectral_norm": 1.0,
+    "igpen": 0.1,
+    "dreg": 0.01,
+}
 
 
 def comparable(outcome):
@@ -33,7 +41,7 @@ def test_a_stack_trains_as_a_plain_torch_loop_does(optimizer):
         split = cell.split
         rng = np.random.Generator(np.random.PCG64(cell.streams.initialization))
         sizes = (7, 16, 8, 3)
-        layers = [torch.nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
         for linear in layers:
             bound = 1 / math.sqrt(linear.in_features)
             shape = (linear.in_features, linear.out_features)
@@ -105,8 +113,9 @@ def test_regularizers_of_one_seed_share_initialization_and_batches():
     # One step at a learning rate of zero: the loss of the first batch at the first weights.
     still = replace(ADAMW, lr=1e-30)
     losses = {
-        regularizer: train([cell_plan(3, STRENGTH[regularizer])], regularizer, optimizer=still, steps=4)[0]
-        .history[0]["loss"]
+        regularizer: train([cell_plan(3, STRENGTH[regularizer])], regularizer, optimizer=still, steps=4)[
+            0
+        ].history[0]["loss"]
         for regularizer in ("none", "weight_decay", "igpen", "dreg")
     }
     assert len(set(losses.values())) == 1

@@ -120,9 +120,7 @@ def audit(frame: "pd.DataFrame") -> Audit:
     warnings: list[str] = []
     factors = list(FACTORS)
     # Sorted with the counts, so that which of several equal rows stays does not depend on their order.
-    done = done.sort_values(
-        [*factors, "clean_correct", "n_test", "noisy_correct", "n_noisy"], ignore_index=True
-    )
+    done = done.sort_values([*factors, "clean_correct", "n_test", "noisy_correct", "n_noisy"], ignore_index=True)
     distinct = done.drop_duplicates([*factors, "clean_accuracy", "noisy_accuracy"])
     if len(distinct) < len(done):
         repeats = len(done) - len(distinct)

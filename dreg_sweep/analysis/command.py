@@ -31,14 +31,10 @@ def parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Compare the regularizers of a sweep: writes tables/*.{csv,md,tex} and figures/*.png.",
     )
-    options.add_argument(
-        "results", type=Path, metavar="RESULTS_DIR", help="results folder, parquet file or CSV"
-    )
+    options.add_argument("results", type=Path, metavar="RESULTS_DIR", help="results folder, parquet file or CSV")
     options.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS_DIR/analysis")
     options.add_argument("--treatment", metavar="NAME", help=f"regularizer to test (default {TREATMENT})")
-    options.add_argument(
-        "--baseline", metavar="NAME", help=f"regularizer to compare with (default {BASELINE})"
-    )
+    options.add_argument("--baseline", metavar="NAME", help=f"regularizer to compare with (default {BASELINE})")
     options.add_argument(
         "--where",
         action="append",

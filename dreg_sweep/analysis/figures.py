@@ -61,9 +61,7 @@ def heatmap(audit: Audit, baseline: str | None, path: Path) -> Path:
         dark = abs(value) > 0.6 * limit
         text = f"{value:+.2f}" if round(value, 2) else "0.00"
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
-    against = (
-        f"minus {baseline}" if baseline else "minus the mean over regularizers (no baseline in the data)"
-    )
+    against = f"minus {baseline}" if baseline else "minus the mean over regularizers (no baseline in the data)"
     axes.set_title(f"{metric.capitalize()} accuracy {against}", fontsize=10, loc="left", wrap=True)
     bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 2.2 / (0.46 * len(datasets) + 0.3)), pad=0.03)
     bar.set_label("points")
@@ -119,9 +117,7 @@ def _styles(regularizers: list[str]) -> list[tuple[str, str]]:
     """Marker and colour of each regularizer: the paper's six keep theirs whichever others are in the data."""
     known = PAPER_ORDER["regularizer"]
     others = [level for level in regularizers if level not in known]
-    places = [
-        known.index(name) if name in known else len(known) + others.index(name) for name in regularizers
-    ]
+    places = [known.index(name) if name in known else len(known) + others.index(name) for name in regularizers]
     return [(MARKERS[place % len(MARKERS)], COLOURS[place % len(COLOURS)]) for place in places]
 
 

@@ -180,8 +180,7 @@ def _check(frame: "pd.DataFrame", path: Path) -> None:
             row = frame[wrong].iloc[0]
             where = f"{row['dataset']}/{row['activation']}/{row['regularizer']}/s{row['seed']}"
             raise UserError(
-                f"{path}: {name}={row[name]:g} of {where} lies outside 0..1; "
-                "accuracies are fractions, not percent"
+                f"{path}: {name}={row[name]:g} of {where} lies outside 0..1; accuracies are fractions, not percent"
             )
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from dreg_sweep.errors import UserError
 
-SOCKET_SECONDS = (
-    20.0  # silence after which a connection counts as dead; torchvision itself would wait for ever
-)
+SOCKET_SECONDS = 20.0  # silence after which a connection counts as dead; torchvision itself would wait for ever
 
 
 def md5_of(path: Path) -> str:
@@ -70,9 +68,7 @@ def explained(name: str, looked: list[Path], missing: bool) -> Iterator[None]:
                 f"downloaded ({line}); put either in place, or run once with network access"
             )
         else:
-            message = (
-                f"{looked[-1]}: the raw files of {name} cannot be read ({line}); delete them and run again"
-            )
+            message = f"{looked[-1]}: the raw files of {name} cannot be read ({line}); delete them and run again"
         raise UserError(message) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -58,9 +58,7 @@ def toy_text(spec: DatasetSpec) -> TextData:
     sizes = {part: whole_number(spec, options, f"n_{part}", n_classes) for part in ("train", "test")}
     difficulty = options["difficulty"]
     if isinstance(difficulty, bool) or not isinstance(difficulty, int | float) or not 0 <= difficulty < 1:
-        raise UserError(
-            f"dataset.options.difficulty={difficulty!r} of {spec.name} must be at least 0 and below 1"
-        )
+        raise UserError(f"dataset.options.difficulty={difficulty!r} of {spec.name} must be at least 0 and below 1")
     rng = generator("toy_text", whole_number(spec, options, "seed", 0))
     vocabulary = _words(COMMON_WORDS + n_classes * CLASS_WORDS, rng)
     common, own = vocabulary[:COMMON_WORDS], vocabulary[COMMON_WORDS:].reshape(n_classes, CLASS_WORDS)
@@ -71,9 +69,7 @@ def toy_text(spec: DatasetSpec) -> TextData:
         ]
         for part, n in sizes.items()
     }
-    return build_text_data(
-        spec, TextRows.join(**parts), spec.name, whole_number(spec, options, "n_components", 1)
-    )
+    return build_text_data(spec, TextRows.join(**parts), spec.name, whole_number(spec, options, "n_components", 1))
 
 
 def _words(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -25,9 +25,7 @@ def gaussian_rows(name: str, evaluate_on: str, width: int, start: int, stop: int
     for number in range(start // BLOCK, -(-stop // BLOCK)):
         first = number * BLOCK
         low, high = max(start, first), min(stop, first + BLOCK)
-        rows[low - start : high - start] = _block(name, evaluate_on, width, number)[
-            low - first : high - first
-        ]
+        rows[low - start : high - start] = _block(name, evaluate_on, width, number)[low - first : high - first]
     return rows
 
 

@@ -43,9 +43,7 @@ def published_images(convert: Callable[[Path], Arrays]) -> Source:
     def load(spec: DatasetSpec, data_dir: Path) -> ArrayData:
         check_options(spec, {})
         if spec.modality != "vision":
-            raise UserError(
-                f"dataset.modality={spec.modality} does not fit source {spec.source}; choose vision"
-            )
+            raise UserError(f"dataset.modality={spec.modality} does not fit source {spec.source}; choose vision")
         path = images.prepared_file(data_dir, spec.source)
         if path.exists():
             return array_data(spec, read_npz(path), str(path))

@@ -54,14 +54,10 @@ class NoiseLadder:
     def __post_init__(self) -> None:
         for sigma in self.pixel_sigma:
             if not (math.isfinite(sigma) and sigma > 0):
-                raise UserError(
-                    f"noise.pixel_sigma={list(self.pixel_sigma)}: {sigma} is not a number above 0"
-                )
+                raise UserError(f"noise.pixel_sigma={list(self.pixel_sigma)}: {sigma} is not a number above 0")
         for rate in self.text_rate:
             if not 0 < rate <= 1:
-                raise UserError(
-                    f"noise.text_rate={list(self.text_rate)}: {rate} is not above 0 and at most 1"
-                )
+                raise UserError(f"noise.text_rate={list(self.text_rate)}: {rate} is not above 0 and at most 1")
 
 
 def check_options(spec: DatasetSpec, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,4 @@ def hold_out(labels: Rows, share: float, rng: np.random.Generator) -> tuple[Rows
 
 
 def _take(labels: Rows, chosen: Rows, rng: np.random.Generator) -> Rows:
-    return np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == k))[:count] for k, count in enumerate(chosen)]
-    )
+    return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:count] for k, count in enumerate(chosen)])

@@ -136,8 +136,6 @@ def _check_columns(rows: TextRows, where: str) -> None:
         if label is None or label == "":
             raise UserError(f"{where}: row {number} has no label")
         if label_type not in (str, int) or type(label) is not label_type:
-            raise UserError(
-                f"{where}: row {number} has the label {label!r}; use strings or integers throughout"
-            )
+            raise UserError(f"{where}: row {number} has the label {label!r}; use strings or integers throughout")
         if label_type is int and label < 0:
             raise UserError(f"{where}: row {number} has the negative label {label}; labels must be 0 or more")

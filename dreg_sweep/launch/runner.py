@@ -28,9 +28,7 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
 
     Errors: `UserError` before any training for data, levels or a results folder that cannot be used.
     """
-    settings = replace(
-        settings, data_dir=settings.data_dir.resolve(), results_dir=settings.results_dir.resolve()
-    )
+    settings = replace(settings, data_dir=settings.data_dir.resolve(), results_dir=settings.results_dir.resolve())
     context = start_server()
     store = Store(settings.results_dir)
     if settings.dry_run:
@@ -95,9 +93,7 @@ def _check(cells: Sequence[Cell], settings: SweepSettings, slot: Slot) -> str:
     return answer.device
 
 
-def _dry_run(
-    cells: Sequence[Cell], settings: SweepSettings, store: Store, context: ForkServerContext
-) -> None:
+def _dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, context: ForkServerContext) -> None:
     """Print the plan with its cost. Fetches no data: the cost of a set that is not there stays unknown."""
     missing = {c.dataset.name for c in cells if not is_at_hand(c.dataset, settings.data_dir)}
     there = [cell for cell in cells if cell.dataset.name not in missing]
@@ -169,7 +165,10 @@ def _say_interrupted(interruption: Interrupted) -> None:
 def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
     if summary.trained:
         counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.trained.items()))
-        print(f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}", file=sys.stderr)
+        print(
+            f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}",
+            file=sys.stderr,
+        )
     for error, keys in summary.errors.items():
         print(f"failed: {len(keys)} cells, for example {keys[0]}: {error}", file=sys.stderr)
     complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]

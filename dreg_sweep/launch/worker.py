@@ -126,9 +126,7 @@ def _assemble(cells: Sequence[Cell], data_dir: Path, datasets: _Datasets) -> _As
         plans.append(CellPlan(cell.regularizer.strength, cell.streams, splits[drawn_by]))
     activation = get_activation(first.activation)
     split = plans[0].split
-    network = build_network(
-        first.model.name, split.input_shape, split.n_classes, activation, first.model.options
-    )
+    network = build_network(first.model.name, split.input_shape, split.n_classes, activation, first.model.options)
     spec = first.regularizer
     return _Assembled(prepared, network, get_regularizer(spec.name, spec.strength, spec.options), plans)
 
@@ -151,18 +149,14 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
         "torch_version": torch.__version__,
     }
     splits = [plan.split for plan in stack.plans]
-    Store(work.results_dir).write_stack(
-        work.sequence, trained_rows(work.cells, outcomes, splits, provenance)
-    )
+    Store(work.results_dir).write_stack(work.sequence, trained_rows(work.cells, outcomes, splits, provenance))
     return [outcome.status for outcome in outcomes]
 
 
 def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
     stack = _assemble(message.cells, message.data_dir, datasets)
     device = torch.device(message.device)
-    seconds = predict_seconds(
-        stack.network, stack.regularizer, message.cells[0].recipe, stack.plans, device
-    )
+    seconds = predict_seconds(stack.network, stack.regularizer, message.cells[0].recipe, stack.plans, device)
     if device.type == "cuda":
         return Piloted(seconds, torch.cuda.max_memory_allocated())
     return Piloted(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

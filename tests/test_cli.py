@@ -1,0 +1,339 @@
+"""The commands as a user types them: whole processes, on embedded and made-up data."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dreg_sweep.store import CELLS_SCHEMA
+from tests.commands import cells, run, start, wait_until
+
+TINY = ("epochs=2", "model.widths=[16]", "train_size=200")
+GRID = ("-m", "activation=relu,gelu", "regularizer=none,dropout,dreg", "seed=0,1,2", *TINY)
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A folder in which GRID has run: (folder, finished process)."""
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, run("dreg-sweep", *GRID, "results_dir=results", cwd=folder)
+
+
+def same_rows(a, b):
+    """Bit-identical but for the wall time."""
+    left, right = (frame.drop(columns="seconds") for frame in (a, b))
+    pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def test_a_grid_trains_and_its_rows_say_what_made_them(swept):
+    folder, process = swept
+    assert process.returncode == 0, process.stderr
+    assert "18 of 18 cells complete" in process.stderr
+    rows = cells(folder / "results")
+    assert len(rows) == 18
+    assert ["cell", *rows.columns] == CELLS_SCHEMA.names
+    assert set(rows["status"]) == {"done"}
+    assert rows["error"].isna().all()
+    row = rows.loc["digits/gelu/dreg/s1/train_size=200"]
+    assert (row["dataset"], row["activation"], row["regularizer"], row["seed"]) == ("digits", "gelu", "dreg", 1)
+    assert row["strength"] == 10**-2.5
+    assert (row["modality"], row["regime"], row["train_size"], row["device"]) == ("vision", "clean", 200, "cpu")
+    assert row["clean_accuracy"] == row["clean_correct"] / row["n_test"]
+    assert row["noisy_accuracy"] == row["noisy_correct"] / row["n_noisy"]
+    assert row["n_noisy"] == 4 * row["n_test"]
+    assert row["steps"] == 4  # 2 epochs of 200 rows in batches of 128
+    assert json.loads(row["config"])["model"] == {"name": "mlp", "widths": [16]}
+    noise = pd.read_parquet(folder / "results" / "noise")
+    assert len(noise) == 18 * 4
+    assert noise.groupby("cell")["correct"].sum().to_dict() == rows["noisy_correct"].to_dict()
+    history = pd.read_parquet(folder / "results" / "history")
+    assert history.groupby("cell").size().to_dict() == dict.fromkeys(rows.index, 2)
+
+
+def test_rerunning_trains_nothing(swept):
+    folder, _ = swept
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.parquet")}
+    process = run("dreg-sweep", *GRID, "results_dir=results", cwd=folder)
+    assert process.returncode == 0
+    assert "18 done, 0 to train" in process.stderr
+    after = {path: path.stat().st_mtime_ns for path in (folder / "results" / "cells").rglob("*.parquet")}
+    assert after == {path: time for path, time in before.items() if path.parent.name == "cells"}
+
+
+def test_rows_do_not_depend_on_stacks_slots_or_resuming(swept, tmp_path):
+    folder, _ = swept
+    first = run("dreg-sweep", *GRID, "seed=2,0", "stack_size=1", "slots=1", "results_dir=r", cwd=tmp_path)
+    second = run("dreg-sweep", *GRID, "stack_size=2", "slots=2", "results_dir=r", cwd=tmp_path)
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert "12 done, 6 to train" in second.stderr
+    same_rows(cells(tmp_path / "r"), cells(folder / "results"))
+
+
+def test_one_cell_without_a_grid_is_the_same_cell(swept, tmp_path):
+    folder, _ = swept
+    process = run("dreg-sweep", "regularizer=dreg", "seed=2", "activation=gelu", *TINY, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    rows = cells(tmp_path / "results" / "adhoc")
+    same_rows(rows, cells(folder / "results").loc[rows.index])
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_status_counts_names_and_exits(swept, tmp_path):
+    folder, _ = swept
+    process = run("dreg-status", "results", cwd=folder)
+    assert process.returncode == 0
+    assert process.stdout.startswith("results: complete, 18 cells: 18 done")
+    run("dreg-sweep", *GRID, "seed=0", "results_dir=r", cwd=tmp_path)
+    run("dreg-sweep", *GRID, "seed=1", "slots=1", "results_dir=r", "dry_run=true", cwd=tmp_path)
+    assert run("dreg-status", "r", cwd=tmp_path).returncode == 0  # a dry run declares nothing
+    path = next((tmp_path / "r" / "cells").glob("*.parquet"))
+    rows = pd.read_parquet(path)
+    rows.iloc[1:].to_parquet(path)
+    process = run("dreg-status", "r", "--json", cwd=tmp_path)
+    report = json.loads(process.stdout)
+    assert process.returncode == 3
+    assert (report["complete"], report["cells"], report["done"], report["missing"]) == (False, 6, 5, 1)
+    assert report["keys"]["missing"] == [rows["cell"].iloc[0]]
+    assert report["factors"]["activation"][rows["activation"].iloc[0]]["missing"] == 1
+
+
+def test_analysis_of_a_sweep(swept):
+    folder, _ = swept
+    process = run("dreg-analyze", "results", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    rows = cells(folder / "results")
+    table = pd.read_csv(folder / "results" / "analysis" / "tables" / "overall.csv").set_index("regularizer")
+    expected = rows.groupby("regularizer")["clean_accuracy"].mean() * 100
+    column = next(name for name in table.columns if name.startswith("clean") and "mean" in name)
+    np.testing.assert_allclose(table[column][expected.index], expected, rtol=1e-12)
+    for name in ("heatmap.png", "clean_vs_noisy.png"):
+        assert (folder / "results" / "analysis" / "figures" / name).stat().st_size > 10_000
+
+
+def test_a_dry_run_prints_the_papers_plan_and_touches_nothing(tmp_path):
+    process = run("dreg-sweep", "-m", "experiment=paper", "dry_run=true", cwd=tmp_path, **NO_NETWORK)
+    assert process.returncode == 0, process.stderr
+    assert "960 = 4 × 6 × 8 × 5" in process.stdout
+    assert "0 done, 960 pending, 0 failed, 0 stale" in process.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_predicts_time_and_memory(tmp_path):
+    process = run("dreg-sweep", *GRID, "dry_run=true", cwd=tmp_path)
+    assert "18 = 2 × 3 × 3" in process.stdout
+    line = next(line for line in process.stdout.splitlines() if line.startswith("time, memory"))
+    assert "GiB a slot" in line
+
+
+def test_a_changed_configuration_makes_rows_stale_and_says_how(tmp_path):
+    command = ("dreg-sweep", "-m", "seed=0,1", "model.widths=[16]", "train_size=200", "results_dir=r")
+    run(*command, "epochs=1", cwd=tmp_path)
+    kept = run(*command, "epochs=2", cwd=tmp_path)
+    assert kept.returncode == 0
+    assert "2 stale, for example digits/relu/none/s0/train_size=200: epochs 1 → 2; kept" in kept.stderr
+    assert set(cells(tmp_path / "r")["steps"]) == {2}
+    assert run("dreg-status", "r", cwd=tmp_path).returncode == 3
+    run(*command, "epochs=2", "rerun=stale", cwd=tmp_path)
+    assert set(cells(tmp_path / "r")["steps"]) == {4}
+    assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
+
+
+def test_a_killed_worker_costs_its_own_cells_only(tmp_path):
+    command = ("-m", "seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
+    process = start("dreg-sweep", *command, cwd=tmp_path)
+    running = tmp_path / "r" / ".running"
+    wait_until(lambda: running.exists() and running.read_text())
+    os.kill(grandchildren(process.pid)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "worker process ended: killed by signal 9" in errors
+    rows = cells(tmp_path / "r")
+    assert sorted(rows["status"]) == ["done", "done", "done", "failed"]
+    assert rows.loc[rows["status"] == "failed", "clean_accuracy"].isna().all()
+    again = run("dreg-sweep", *command, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "3 done, 1 to train (1 failed before)" in again.stderr
+    assert set(cells(tmp_path / "r")["status"]) == {"done"}
+
+
+def test_an_interrupted_sweep_says_how_to_go_on_and_does(tmp_path):
+    command = ("-m", "seed=0,1,2,3,4,5", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
+    process = start("dreg-sweep", *command, cwd=tmp_path)
+    wait_until(lambda: list((tmp_path / "r" / "cells").glob("*.parquet")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "to go on: dreg-sweep -m seed=0,1,2,3,4,5" in errors
+    assert "Traceback" not in errors
+    stored = len(cells(tmp_path / "r"))
+    assert 1 <= stored < 6
+    again = run("dreg-sweep", *command, cwd=tmp_path)
+    assert f"{stored} done, {6 - stored} to train" in again.stderr
+    assert len(cells(tmp_path / "r")) == 6
+
+
+def test_own_arrays_and_own_texts(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = (y[:, None] * 3 + rng.normal(size=(60, 5))).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    words = np.array(["apple pear", "iron steel", "blue red"])
+    split = np.where(np.arange(60) < 40, "train", "test")
+    texts = [f"{words[label]} number {i}" for i, label in enumerate(y)]
+    pd.DataFrame({"text": texts, "label": y, "split": split}).to_csv(tmp_path / "mine.csv", index=False)
+    for dataset, path in (("arrays", "mine.npz"), ("text_table", "mine.csv")):
+        process = run(
+            "dreg-sweep", f"dataset={dataset}", f"dataset.path={path}", f"dataset.name=my_{dataset}",
+            "epochs=20", "batch_size=16", "results_dir=r", cwd=tmp_path,
+        )  # fmt: skip
+        assert process.returncode == 0, process.stderr
+    rows = cells(tmp_path / "r")
+    assert list(rows.index) == ["my_arrays/relu/none/s0", "my_text_table/relu/none/s0"]
+    assert (rows["clean_accuracy"] > 0.9).all()
+    x[0, 0] += 1
+    np.savez(tmp_path / "mine.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    changed = run(
+        "dreg-sweep", "dataset=arrays", "dataset.path=mine.npz", "dataset.name=my_arrays",
+        "epochs=20", "batch_size=16", "results_dir=r", cwd=tmp_path,
+    )  # fmt: skip
+    assert "1 stale" in changed.stderr
+    assert "data_fingerprint" in changed.stderr
+
+
+BAD_ARRAYS = {
+    "missing.npz": {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int)},
+    "lengths.npz": {
+        "x_train": np.zeros((4, 2)), "y_train": np.arange(3) % 2, "x_test": np.zeros((2, 2)), "y_test": np.arange(2),
+    },
+    "nan.npz": {
+        "x_train": np.full((4, 2), np.nan), "y_train": np.arange(4) % 2, "x_test": np.zeros((2, 2)),
+        "y_test": np.arange(2),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["activation=swish"], ["activation=swish", "cubic, gelu, relu, silu, tanh"]),
+        (["regularizer=l2"], ["regularizer=l2", "dreg, dropout, igpen, none"]),
+        (["dataset=imagenet"], ["dataset=imagenet", "cifar10", "toy_text"]),
+        (["model=resnet200"], ["model=resnet200", "mlp"]),
+        (["-m", "experiment=papre"], ["experiment=papre", "paper_cpu, quickstart"]),
+        (["-m", "seed=0,-1"], ["seed=-1"]),
+        (["seed=0,1"], ["seed=0,1", "add -m"]),
+        (["seed=["], ["seed=[", "cannot be read"]),
+        (["seeds=3"], ["seeds is not a key", "train_size"]),
+        (["regularizer=null"], ["a group takes a level"]),
+        (["regularizer=dreg", "regularizer.form=lokal"], ["regularizer.form=lokal", "local, cumulative"]),
+        (["regularizer=dreg", "regularizer.strength=-1"], ["regularizer.strength=-1", "not be negative"]),
+        (["epochs=0"], ["epochs=0", "at least 1"]),
+        (["-m", "epochs=1,0"], ["epochs=0", "at least 1"]),
+        (["train_size=100000"], ["train_size=100000", "1438"]),
+        (["train_size=9"], ["train_size=9", "10 classes"]),
+        (["optimizer.lr=-1"], ["optimizer.lr=-1"]),
+        (["model.widths=[0]"], ["model.widths=[0]"]),
+        (["dataset=mnist"], ["mnist", "prepared/mnist.npz", "MNIST/raw"]),
+        (["dataset=sst2"], ["sst2", "prepared/sst2.parquet"]),
+        (["dataset=arrays"], ["dataset.path"]),
+        (["dataset=arrays", "dataset.path=nowhere.npz"], ["nowhere.npz", "no such file"]),
+        (["dataset=arrays", "dataset.path=missing.npz"], ["missing.npz", "x_test", "y_test"]),
+        (["dataset=arrays", "dataset.path=lengths.npz"], ["lengths.npz", "4", "3"]),
+        (["dataset=arrays", "dataset.path=nan.npz"], ["nan.npz", "NaN"]),
+        (["dataset=arrays", "dataset.path=cut.npz"], ["cut.npz"]),
+        (["dataset=text_table", "dataset.path=columns.csv"], ["columns.csv", "split"]),
+        (["results_dir=/dev/null/results"], ["results_dir=/dev/null/results", "cannot be written"]),
+        (["device=tpu"], ["device=tpu", "auto, cpu, cuda"]),
+        (["hydra/launcher=nowhere"], ["hydra/launcher=nowhere", "local"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, tmp_path):
+    for name, arrays in BAD_ARRAYS.items():
+        np.savez(tmp_path / name, **arrays)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "nan.npz").read_bytes()[:200])
+    (tmp_path / "columns.csv").write_text("text,label\na,0\n")
+    process = run("dreg-sweep", *arguments, cwd=tmp_path, **NO_NETWORK)
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("dreg-sweep: ")
+    assert all(word in line for word in words), line
+    assert not list(tmp_path.rglob("cells/*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["dreg-status", "nowhere"], ["nowhere", "no declared grid"]),
+        (["dreg-analyze", "nowhere"], ["nowhere", "does not exist"]),
+        (["dreg-analyze", "minimal.csv", "--treatment", "l2"], ["l2", "dreg, none"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_to_the_other_commands(command, words, tmp_path):
+    table = pd.DataFrame({"regularizer": ["none", "dreg"], "clean_accuracy": [0.5, 0.6]})
+    table.assign(activation="relu", dataset="mnist", seed=0).to_csv(tmp_path / "minimal.csv", index=False)
+    process = run(*command, cwd=tmp_path)
+    assert process.returncode == 2
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith(f"{command[0]}: ")
+    assert all(word in line for word in words), line
+
+
+def test_hydras_own_flags_keep_working(tmp_path):
+    help_text = run("dreg-sweep", "--help", cwd=tmp_path)
+    assert help_text.returncode == 0
+    assert "regularizer: dreg, dropout, igpen" in help_text.stdout
+    job = run("dreg-sweep", "--cfg", "job", "regularizer=dreg", cwd=tmp_path)
+    assert "form: local" in job.stdout
+    info = run("dreg-sweep", "--info", "defaults", cwd=tmp_path)
+    assert "regularizer/none" in info.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_does_not_import_torch(tmp_path):
+    check = (
+        "import sys; from dreg_sweep.cli import sweep\ntry: sweep()\nfinally: assert 'torch' not in sys.modules"
+    )
+    process = subprocess.run([sys.executable, "-c", check, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+
+
+def test_the_wheel_carries_conf_and_works(tmp_path):
+    root = Path(__file__).parent.parent
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    assert (site / "dreg_sweep" / "conf" / "experiment" / "paper.yaml").exists()
+    check = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.meta_path = [f for f in sys.meta_path"
+        " if 'editable' not in type(f).__module__]\n"
+        "import dreg_sweep, hydra_plugins.dreg_sweep_launcher\n"
+        "assert dreg_sweep.__file__.startswith(sys.path[0])\n"
+        "from dreg_sweep.cli import sweep; sweep()"
+    )
+    command = [sys.executable, "-c", check, str(site), "-m", "seed=0,1", "dry_run=true"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    assert "cells        2 = 2" in process.stdout
+
+
+def grandchildren(pid):
+    """The workers under a runner: the children of its fork server, by /proc."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            parents[int(entry.name)] = int(fields[1])
+    return sorted(child for child, parent in parents.items() if parents.get(parent) == pid)
