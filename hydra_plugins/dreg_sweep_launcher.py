@@ -7,6 +7,7 @@ environment: what is heavy is imported when it is used.
 from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -14,10 +15,20 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper without its trial composition of every job: the launcher composes each anyway."""
+    """The full cross of all axes, handed to the launcher as one batch.
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: a job that does not compose is refused by the launcher before any training."""
+    Hydra's basic sweeper beside two of its habits: it composes every job for a trial, which the launcher does
+    anyway before any training, and it writes multirun.yaml, where here each row carries its configuration.
+    """
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Expand the axes of the experiment, or of the command line where it names the same, and launch."""
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        return [self.launcher.launch(jobs, initial_job_idx=0)]
 
 
 class LocalLauncher(Launcher):

@@ -1,6 +1,7 @@
 """Hydra's own loader on conf/, without a command line."""
 
 import copy
+import functools
 import itertools
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf, open_dict
 from dreg_sweep.config import conf_dir
 
 
+@functools.cache
 def loader_and_master(*overrides):
     """A loader and the configuration of a multirun command with these overrides."""
     setup_globals()  # the hydra: resolver

@@ -186,9 +186,9 @@ def test_own_arrays_and_own_texts(tmp_path):
     y = np.arange(60) % 3
     x = (y[:, None] * 3 + rng.normal(size=(60, 5))).astype(np.float32)
     np.savez(tmp_path / "mine.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
-    words = np.array(["apple pear", "iron steel", "blue red"])
+    words = [["apple", "pear", "plum", "fig"], ["iron", "steel", "tin", "lead"], ["blue", "red", "green", "pink"]]
     split = np.where(np.arange(60) < 40, "train", "test")
-    texts = [f"{words[label]} number {i}" for i, label in enumerate(y)]
+    texts = [" ".join(rng.choice(words[label], 6)) for label in y]
     pd.DataFrame({"text": texts, "label": y, "split": split}).to_csv(tmp_path / "mine.csv", index=False)
     for dataset, path in (("arrays", "mine.npz"), ("text_table", "mine.csv")):
         process = run(
@@ -209,16 +209,12 @@ def test_own_arrays_and_own_texts(tmp_path):
     assert "data_fingerprint" in changed.stderr
 
 
+GOOD = {"x_train": np.ones((4, 2)), "y_train": np.arange(4) % 2, "x_test": np.ones((2, 2)), "y_test": np.arange(2)}
 BAD_ARRAYS = {
-    "missing.npz": {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4, int)},
-    "lengths.npz": {
-        "x_train": np.zeros((4, 2)), "y_train": np.arange(3) % 2, "x_test": np.zeros((2, 2)), "y_test": np.arange(2),
-    },
-    "nan.npz": {
-        "x_train": np.full((4, 2), np.nan), "y_train": np.arange(4) % 2, "x_test": np.zeros((2, 2)),
-        "y_test": np.arange(2),
-    },
-}  # fmt: skip
+    "missing.npz": {name: GOOD[name] for name in ("x_train", "y_train")},
+    "lengths.npz": {**GOOD, "y_train": np.arange(3) % 2},
+    "nan.npz": {**GOOD, "x_train": np.full((4, 2), np.nan)},
+}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +271,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, tmp_path)
     [
         (["dreg-status", "nowhere"], ["nowhere", "no declared grid"]),
         (["dreg-analyze", "nowhere"], ["nowhere", "does not exist"]),
-        (["dreg-analyze", "minimal.csv", "--treatment", "l2"], ["l2", "dreg, none"]),
+        (["dreg-analyze", "minimal.csv", "--treatment", "l2"], ["l2", "none, dreg"]),
     ],
     ids=" ".join,
 )

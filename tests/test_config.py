@@ -58,8 +58,6 @@ def one_cell(*overrides):
 def test_file_names_are_the_registry_keys_and_the_names_inside(group, registry):
     assert levels(group) == sorted(registry)
     for level in levels(group):
-        config = GridComposer(*loader_and_master()).resolve([f"{group}={level}"])
-        assert config[group]["name"] == level
         assert one_cell(f"{group}={level}").config[group]["name"] == level
 
 
@@ -185,7 +183,7 @@ PINNED = (4749132659965046256, 6635741530361897455, 3569711383630109025)
         ("slots=0", "slots=0 must be a whole number of at least 1"),
         ("dry_run=perhaps", "dry_run=perhaps must be true or false"),
         ("dataset.modality=sound", "dataset.modality=sound is unknown; choose one of: text, vision"),
-        ("noise.pixel_sigma=[0.5,-1]", "-1 is not a number above 0"),
+        ("noise.pixel_sigma=[0.5,-1]", "-1.0 is not a number above 0"),
         ("+epoch=3", "epoch is not a key of the configuration"),
         ("~regularizer", "regularizer=None must be a level of the group regularizer"),
     ],
