@@ -1,12 +1,12 @@
 """dreg-status: what a results folder holds of its declared grid."""
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 from dreg_sweep.store import Store
 
@@ -18,7 +18,7 @@ INCOMPLETE = 3  # exit code
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0 where every declared cell is done or diverged, 3 where not."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="dreg-status",
         description="What a results folder holds of its declared grid. Exit code 0: complete; 3: not.",
     )

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .rank_tests import friedman, holm
-    from .reading import load_cells
-    from .wilcoxon import signed_rank
+    from dreg_sweep.analysis.rank_tests import friedman, holm
+    from dreg_sweep.analysis.reading import load_cells
+    from dreg_sweep.analysis.wilcoxon import signed_rank
 
 __all__ = ["friedman", "holm", "load_cells", "signed_rank"]
 

@@ -10,8 +10,8 @@ from fractions import Fraction
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
-from .levels import ordered
+from dreg_sweep.analysis.levels import ordered
+from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,10 @@ Only the argument parser is imported at the top: `--help` and a mistyped option 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from dreg_sweep.arguments import OneLineParser
+from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,16 +19,9 @@ TREATMENT = "dreg"
 BASELINE = "none"
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, like every other complaint of the commands."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {PROGRAM} --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of `dreg-analyze`."""
-    options = _Parser(
+    options = OneLineParser(
         prog=PROGRAM,
         description="Compare the regularizers of a sweep: writes tables/*.{csv,md,tex} and figures/*.png.",
     )
@@ -57,11 +51,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from .audit import audit
-    from .reading import load_cells
-    from .render import plain, write
-    from .select import refuse_hidden_factors, where
-    from .tables import by_factor, overall
+    from dreg_sweep.analysis.audit import audit
+    from dreg_sweep.analysis.reading import load_cells
+    from dreg_sweep.analysis.render import plain, write
+    from dreg_sweep.analysis.select import refuse_hidden_factors, where
+    from dreg_sweep.analysis.tables import by_factor, overall
 
     frame = where(load_cells(options.results), options.where)
     treatment, baseline = _roles(frame, options.treatment, options.baseline)
@@ -88,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _draw(state: Any, baseline: str | None, folder: Path) -> list[Path]:
     """Draw the figures the data allow; one that an earlier run left and these data do not allow goes."""
-    from .figures import clean_vs_noisy, heatmap
+    from dreg_sweep.analysis.figures import clean_vs_noisy, heatmap
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [heatmap(state, baseline, folder / "heatmap.png")]
@@ -103,7 +97,7 @@ def _draw(state: Any, baseline: str | None, folder: Path) -> list[Path]:
 
 def _roles(frame: "pd.DataFrame", treatment: str | None, baseline: str | None) -> tuple[str, str | None]:
     """The treatment and the baseline; without a `none` in the data and no --baseline the latter is None."""
-    from .levels import ordered
+    from dreg_sweep.analysis.levels import ordered
 
     levels = ordered("regularizer", frame["regularizer"])
     names = ", ".join(levels)

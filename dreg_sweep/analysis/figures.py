@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .audit import Audit
-from .levels import PAPER_ORDER, ordered
-from .tables import group_means, mean
+from dreg_sweep.analysis.audit import Audit
+from dreg_sweep.analysis.levels import PAPER_ORDER, ordered
+from dreg_sweep.analysis.tables import group_means, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .exact import as_fractions, doubled_midranks
+from dreg_sweep.analysis.exact import as_fractions, doubled_midranks
 
 ALPHA = 0.05
 

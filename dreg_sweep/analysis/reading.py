@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

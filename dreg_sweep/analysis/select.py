@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, unknown_level
-from .levels import ordered
+from dreg_sweep.analysis.levels import ordered
+from dreg_sweep.errors import UserError, unknown_level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from .audit import Audit
-from .exact import doubled_midranks
-from .levels import ordered
-from .rank_tests import holm
-from .render import NOTHING, Column, Mark, Table, best_two
-from .wilcoxon import SignedRank, signed_rank
+from dreg_sweep.analysis.audit import Audit
+from dreg_sweep.analysis.exact import doubled_midranks
+from dreg_sweep.analysis.levels import ordered
+from dreg_sweep.analysis.rank_tests import holm
+from dreg_sweep.analysis.render import NOTHING, Column, Mark, Table, best_two
+from dreg_sweep.analysis.wilcoxon import SignedRank, signed_rank
 
 # Means of accuracies read as decimals tie when they agree to this many places: 0.333... is not a third.
 PLACES = 10

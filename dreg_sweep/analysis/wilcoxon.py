@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .exact import as_fractions, doubled_midranks
+from dreg_sweep.analysis.exact import as_fractions, doubled_midranks
 
 Alternative = Literal["two-sided", "greater", "less"]
 Zeros = Literal["wilcox", "pratt"]
