@@ -79,6 +79,7 @@ class Cell:
     train_size: int | None
     evaluate_on: str
     config: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()  # what `dreg-sweep` takes to run this cell alone
 
     @cached_property
     def config_json(self) -> str:

@@ -83,7 +83,7 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     settings: SweepSettings | None = None
     for job, overrides in zip(jobs, levels, strict=True):
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, key_levels(overrides, swept)))
+        cells.append(cell_from_config(config, key_levels(overrides, swept), job))
         own = settings_from_config(config)
         if settings is not None and own != settings:
             raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
@@ -99,7 +99,7 @@ def grid_of_one(config: DictConfig, overrides: Sequence[str]) -> Grid:
     plain = {str(key): value for key, value in resolved.items()}
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     levels = {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed}
-    cell = cell_from_config(plain, key_levels(levels, frozenset()))
+    cell = cell_from_config(plain, key_levels(levels, frozenset()), overrides)
     return Grid([cell], settings_from_config(plain))
 
 

@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 RERUNS = ("failed", "stale", "all", "none")
 EVALUATIONS = ("test", "validation")
 
-_RUN_KEYS = ("name", "device", "slots", "stack_size", "data_dir", "results_dir", "rerun", "dry_run")
+_RUN_KEYS = ("name", "device", "slots", "stack_size", "data_dir", "results_dir", "rerun", "dry_run", "timeout")
 _CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
 _GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule")
 _NAMED_FACTORS = ("dataset", "activation", "regularizer", "seed")
@@ -33,6 +33,7 @@ class SweepSettings:
     stack_size: int | None
     rerun: str
     dry_run: bool
+    timeout: float  # seconds without a sign of life from a worker
 
 
 def conf_dir() -> Path:
@@ -51,10 +52,13 @@ def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
         stack_size=_optional_integer(config, "stack_size", 1),
         rerun=_choice(config, "rerun", RERUNS),
         dry_run=_boolean(config, "dry_run"),
+        timeout=_positive(config, "timeout"),
     )
 
 
-def cell_from_config(config: Mapping[str, Any], extra_levels: Mapping[str, str]) -> Cell:
+def cell_from_config(
+    config: Mapping[str, Any], extra_levels: Mapping[str, str], overrides: Sequence[str] = ()
+) -> Cell:
     """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
 
     Errors: `UserError` naming the key, its value and what it may be.
@@ -103,6 +107,7 @@ def cell_from_config(config: Mapping[str, Any], extra_levels: Mapping[str, str])
         train_size=cell_config["train_size"],
         evaluate_on=cell_config["evaluate_on"],
         config=cell_config,
+        overrides=tuple(overrides),
     )
 
 
@@ -202,6 +207,13 @@ def _number(config: Mapping[str, Any], key: str, prefix: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{prefix}{key}={value} must be a finite number")
     return float(value)
+
+
+def _positive(config: Mapping[str, Any], key: str) -> float:
+    value = _number(config, key, "")
+    if value <= 0:
+        raise UserError(f"{key}={value:g} must be above 0")
+    return value
 
 
 def _numbers(config: Mapping[str, Any], key: str, prefix: str) -> tuple[float, ...]:

@@ -32,10 +32,10 @@ class Plan:
 def make_plan(
     cells: Sequence[Cell],
     stored: Mapping[str, StoredCell],
-    fingerprints: Mapping[str, str | None],
+    fingerprints: Mapping[str, str],
     rerun: str,
 ) -> Plan:
-    """Compare the grid with the store. `fingerprints`: cell key → its data now, None where not known yet.
+    """Compare the grid with the store. `fingerprints`: cell key → its data now, absent where not known yet.
 
     `rerun`: what is trained beside the missing cells: failed ones, stale ones too, all, or none.
     """
@@ -44,7 +44,7 @@ def make_plan(
         row = stored.get(cell.key)
         if row is None:
             missing.append(cell)
-        elif differs := _difference(cell, row, fingerprints[cell.key]):
+        elif differs := _difference(cell, row, fingerprints.get(cell.key)):
             stale.append(Stale(cell, differs))
         elif row.status == "failed":
             failed.append(cell)

@@ -108,8 +108,12 @@ class StackRows:
     history: list[dict[str, Any]]
 
 
+class StoreError(Exception):
+    """The results folder cannot be written now (a full disk, a lost mount); the message is one line."""
+
+
 class Store:
-    """One results folder."""
+    """One results folder. Every method that writes raises `StoreError` where the disk refuses."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -152,8 +156,9 @@ class Store:
     def mark_running(self, keys: Sequence[str]) -> None:
         """Say which cells the runner that holds the lock is training now."""
         temporary = self.folder / f"{_RUNNING}.{os.getpid()}"
-        temporary.write_text("\n".join(keys))
-        temporary.replace(self.folder / _RUNNING)
+        with _refusals(self.folder):
+            temporary.write_text("\n".join(keys))
+            temporary.replace(self.folder / _RUNNING)
 
     def running(self) -> set[str]:
         """The cells in training now: none where no runner holds the lock."""
@@ -167,22 +172,31 @@ class Store:
             pass  # no lock file: nobody ever ran here
         return set()
 
-    def index(self) -> tuple[dict[str, StoredCell], list[str]]:
-        """The latest row of each cell key, and one line for each file that could not be read."""
+    def index(self, set_aside: bool = False) -> tuple[dict[str, StoredCell], list[str]]:
+        """The latest row of each cell key, and one line for each file that could not be read.
+
+        `set_aside` moves such files out of cells/, which only the holder of the lock may do.
+        """
         found: dict[str, StoredCell] = {}
         problems = []
         for path in cell_files(self.cells):
             try:
                 table = pq.read_table(path, columns=list(_INDEX_COLUMNS)).select(_INDEX_COLUMNS)
             except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-                problems.append(
-                    f"{path} is not a readable cells file ({_first_line(error)}); its cells count as missing"
-                )
+                problem = f"{path} is not a readable cells file ({_first_line(error)}); its cells count as missing"
+                problems.append(problem + (self._set_aside(path) if set_aside else ""))
                 continue
             for row in table.to_pylist():
                 key = row.pop("cell")
                 found[key] = StoredCell(**row)
         return found, problems
+
+    def _set_aside(self, path: Path) -> str:
+        aside = self.folder / "set_aside"
+        with _refusals(aside):
+            aside.mkdir(exist_ok=True)
+            path.rename(aside / path.name)
+        return f"; moved to {aside}"
 
     def next_sequence(self) -> int:
         """A sequence number above all that stand in cells/."""
@@ -259,14 +273,23 @@ def sequence_of(path: Path) -> int:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write so that the file is either absent (or the old one) or whole, even when the power fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _refusals(path):
+        try:
+            with temporary.open("wb") as file:
+                pq.write_table(table, file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
     try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or _first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Running the console commands as a user does: whole processes in a folder of their own."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -11,8 +12,15 @@ import pandas as pd
 _BIN = Path(sys.executable).parent
 
 
-def run(command, *arguments, cwd, **environment):
-    """The finished process of e.g. run("dreg-sweep", "seed=1", cwd=tmp_path)."""
+def run(command, *arguments, cwd, file_size=None, **environment):
+    """The finished process of e.g. run("dreg-sweep", "seed=1", cwd=tmp_path).
+
+    `file_size`: bytes beyond which no file of the process and its children can grow.
+    """
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
     return subprocess.run(
         [str(_BIN / command), *arguments],
         cwd=cwd,
@@ -21,6 +29,7 @@ def run(command, *arguments, cwd, **environment):
         timeout=300,
         env={**os.environ, "COLUMNS": "200", **environment},
         check=False,
+        preexec_fn=limit if file_size else None,
     )
 
 

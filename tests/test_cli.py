@@ -147,22 +147,86 @@ def test_a_changed_configuration_makes_rows_stale_and_says_how(tmp_path):
     assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
 
 
-def test_a_killed_worker_costs_its_own_cells_only(tmp_path):
-    command = ("-m", "seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
-    process = start("dreg-sweep", *command, cwd=tmp_path)
-    running = tmp_path / "r" / ".running"
-    wait_until(lambda: running.exists() and running.read_text())
+SLOW = ("seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
+
+
+def in_training(folder):
+    """Whether the sweep of this results folder is training cells."""
+    running = folder / ".running"
+    return running.exists() and running.read_text()
+
+
+def test_the_cells_of_a_killed_worker_are_tried_again(tmp_path):
+    process = start("dreg-sweep", "-m", *SLOW, cwd=tmp_path)
+    wait_until(lambda: in_training(tmp_path / "r"))
     os.kill(grandchildren(process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert list(cells(tmp_path / "r")["status"]) == ["done"] * 4
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path):
+    process = start("dreg-sweep", "-m", *SLOW, "timeout=10", cwd=tmp_path)
+    wait_until(lambda: in_training(tmp_path / "r"))
+    os.kill(grandchildren(process.pid)[0], signal.SIGSTOP)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert list(cells(tmp_path / "r")["status"]) == ["done"] * 4
+
+
+@pytest.fixture
+def poor_texts(tmp_path):
+    """A table of which nearly every training text is the same word: a small subset of it cannot be encoded."""
+    texts = ["word"] * 300 + ["many more words", "and other words"] + ["words", "other"]
+    frame = pd.DataFrame({"text": texts, "label": [0, 1] * 152, "split": ["train"] * 302 + ["test"] * 2})
+    frame.to_csv(tmp_path / "poor.csv", index=False)
+    return ("dataset=text_table", "dataset.path=poor.csv", "epochs=1", "results_dir=r", "slots=1")
+
+
+def test_cells_that_fail_are_stored_with_their_error_after_all_others(tmp_path, poor_texts):
+    process = run("dreg-sweep", "-m", *poor_texts, "train_size=null,2", "seed=0,1", cwd=tmp_path)
     assert process.returncode == 1
-    assert "worker process ended: killed by signal 9" in errors
+    assert "failed: 2 cells" in process.stderr
+    assert "one of them: dreg-sweep dataset=text_table dataset.path=poor.csv" in process.stderr
+    assert "Traceback" not in process.stderr
     rows = cells(tmp_path / "r")
-    assert sorted(rows["status"]) == ["done", "done", "done", "failed"]
-    assert rows.loc[rows["status"] == "failed", "clean_accuracy"].isna().all()
-    again = run("dreg-sweep", *command, cwd=tmp_path)
-    assert again.returncode == 0
-    assert "3 done, 1 to train (1 failed before)" in again.stderr
-    assert set(cells(tmp_path / "r")["status"]) == {"done"}
+    failed = rows[rows["status"] == "failed"]
+    assert list(failed["train_size"]) == [2, 2]
+    assert failed["error"].str.contains("fewer than two distinct words").all()
+    assert failed[["clean_accuracy", "clean_correct", "steps"]].isna().all(axis=None)
+    assert (rows["status"] == "done").sum() == 2
+    again = run("dreg-sweep", "-m", *poor_texts, "train_size=null,2", "seed=0,1", cwd=tmp_path)
+    assert "2 done, 2 to train (2 failed before)" in again.stderr
+    status = run("dreg-status", "r", "--json", cwd=tmp_path)
+    assert status.returncode == 3
+    assert set(json.loads(status.stdout)["errors"]) == set(failed.index)
+
+
+def test_a_sweep_whose_first_failures_are_alike_stops_early(tmp_path, poor_texts):
+    seeds = "seed=0,1,2,3,4,5,6,7,8,9"
+    process = run("dreg-sweep", "-m", *poor_texts, "train_size=2", seeds, "stack_size=1", cwd=tmp_path)
+    assert process.returncode == 1
+    assert "stopped early" in process.stderr
+    assert len(cells(tmp_path / "r")) < 10
+
+
+def test_a_full_disk_ends_the_sweep_in_one_line_and_loses_nothing(tmp_path):
+    command = ("-m", "seed=0,1", "train_size=50", "epochs=1", "slots=1", "results_dir=r")
+    assert run("dreg-sweep", *command, cwd=tmp_path).returncode == 0
+    before = cells(tmp_path / "r")
+    more = ("-m", "seed=0,1,2,3", *command[2:])
+    # No file may grow beyond this: what a full disk is to a writer. The declared grid fits, a stack's rows do not.
+    size = (tmp_path / "r" / "grid.parquet").stat().st_size + 1000
+    process = run("dreg-sweep", *more, cwd=tmp_path, file_size=size)
+    assert process.returncode == 1
+    lines = [line for line in process.stderr.splitlines() if line.startswith("stopped: ")]
+    assert len(lines) == 1, process.stderr
+    assert "cannot write" in lines[0]
+    assert "to go on: dreg-sweep -m seed=0,1,2,3" in lines[0]
+    assert "Traceback" not in process.stderr
+    same_rows(cells(tmp_path / "r"), before)
+    assert run("dreg-sweep", *more, cwd=tmp_path).returncode == 0
+    assert len(cells(tmp_path / "r")) == 4
 
 
 def test_an_interrupted_sweep_says_how_to_go_on_and_does(tmp_path):

@@ -70,7 +70,7 @@ def test_stale_cells_say_what_differs():
 
 
 def test_unknown_data_do_not_make_a_cell_stale():
-    plan = make_plan(CELLS[4:5], STORED, {CELLS[4].key: None}, "failed")
+    plan = make_plan(CELLS[4:5], STORED, {}, "failed")
     assert plan.done == CELLS[4:5]
 
 

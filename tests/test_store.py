@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreg_sweep.errors import UserError
-from dreg_sweep.store import CELLS_SCHEMA, HISTORY_SCHEMA, NOISE_SCHEMA, StackRows, Store, cell_files
+from dreg_sweep.store import CELLS_SCHEMA, HISTORY_SCHEMA, NOISE_SCHEMA, StackRows, Store, StoreError, cell_files
 
 
 @pytest.fixture
@@ -89,6 +89,10 @@ def test_a_truncated_and_a_foreign_file_are_named_and_cost_only_their_own_cells(
     store.compact()
     assert set(store.index()[0]) == {"a"}
     assert path.exists()
+    _, problems = store.index(set_aside=True)
+    assert all("moved to" in line for line in problems)
+    assert {p.name for p in (store.folder / "set_aside").iterdir()} == {path.name, "00000003-foreign.parquet"}
+    assert store.index()[1] == []
 
 
 def test_a_failed_write_leaves_nothing_that_looks_like_a_result(store, monkeypatch):
@@ -97,7 +101,7 @@ def test_a_failed_write_leaves_nothing_that_looks_like_a_result(store, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left on device"):
         store.write_stack(1, rows("a"))
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 

@@ -49,6 +49,7 @@ class Work:
     data_dir: Path
     results_dir: Path
     device: str
+    retry: bool = False  # cells that have failed once
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,11 @@ class Broken:
     """From a slot: an exception ended the stack; nothing of it is stored."""
 
     error: str  # the whole traceback
+    out_of_memory: bool = False  # on the GPU: fewer cells at once may do
+
+
+@dataclass(frozen=True)
+class Unwritable:
+    """From a slot: the results folder refuses; nothing of the stack is stored."""
+
+    reason: str

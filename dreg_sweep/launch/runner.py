@@ -1,5 +1,6 @@
 """Runs a grid: data, plan, slots, store, and what the user reads before and after."""
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from multiprocessing.context import ForkServerContext
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
-from dreg_sweep.data import Prepared, is_at_hand, load_prepared
+from dreg_sweep.data import is_at_hand, load_prepared
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.dispatch import Dispatch, Interrupted, Summary
 from dreg_sweep.launch.estimate import estimate
@@ -16,7 +17,7 @@ from dreg_sweep.launch.messages import Check, Checked
 from dreg_sweep.launch.slots import Slot, start_server
 from dreg_sweep.plan import Plan, group_into_stacks, levels_per_factor, make_plan
 from dreg_sweep.rows import grid_rows
-from dreg_sweep.store import Store
+from dreg_sweep.store import Store, StoreError
 
 # Cells trained together. On a CPU the gain levels off at about 5, where a stack of 256-unit layers still lies
 # in cache; a GPU wants more work a step.
@@ -34,49 +35,62 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
     if settings.dry_run:
         _dry_run(cells, settings, store, context)
         return 0
-    prepared = _prepare(cells, settings)
-    fingerprints = {cell.key: prepared[repr(cell.dataset)].fingerprint for cell in cells}
+    fingerprints = _fingerprints(cells, settings)
     store.create()
-    with store.lock():
-        plan = _plan(cells, settings, fingerprints, store)
-        summary = Summary()
-        unfinished = [*plan.missing, *plan.failed, *(entry.cell for entry in plan.stale)]
-        if to_check := [*unfinished, *plan.pending]:
-            slot = Slot.start(context)
-            device = _check(to_check, settings, slot)
-        _say_plan(plan)
-        store.declare(grid_rows(cells))
-        if plan.pending:
-            stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
-            try:
-                summary = Dispatch(stacks, settings, store, device, context, slot).run()
-            except Interrupted as interruption:
-                _say_interrupted(interruption)
-                return 128 + interruption.signal
-            finally:
-                store.compact()
+    try:
+        with store.lock():
+            plan = _plan(cells, settings, fingerprints, store)
+            summary = _train(plan, settings, store, context)
+    except Interrupted as interruption:
+        print(f"interrupted with {interruption.finished} cells stored; {_resume()}", file=sys.stderr)
+        return 128 + interruption.signal
+    except StoreError as error:
+        print(f"stopped: {error}; what was stored before is kept; {_resume()}", file=sys.stderr)
+        return 1
     _say_end(summary, plan, settings)
-    return 1 if summary.trained["failed"] else 0
+    return 1 if summary.trained["failed"] or summary.stopped_early else 0
 
 
-def _prepare(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, Prepared]:
-    """Every dataset of the grid, fetched where it is missing, and the training sizes checked."""
-    prepared: dict[str, Prepared] = {}
+def _train(plan: Plan, settings: SweepSettings, store: Store, context: ForkServerContext) -> Summary:
+    """Declare the grid and train what is pending; levels that the code does not have are refused before."""
+    if len(plan.done) == len(plan.cells) and not plan.pending:
+        _say_plan(plan)
+        store.declare(grid_rows(plan.cells))
+        return Summary()
+    slot = Slot.start(context)
+    try:
+        device = _check(plan.cells, settings, slot)
+        _say_plan(plan)
+        store.declare(grid_rows(plan.cells))
+        if not plan.pending:
+            return Summary()
+        stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
+        return Dispatch(stacks, settings, store, device, context, slot).run()
+    finally:
+        slot.stop()
+        with contextlib.suppress(StoreError):  # many small files serve as well
+            store.compact()
+
+
+def _fingerprints(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, str]:
+    """Cell key → content hash of its data, fetched where they are missing; training sizes are checked."""
+    by_dataset: dict[str, list[Cell]] = {}
     for cell in cells:
-        spec = repr(cell.dataset)
-        if spec not in prepared:
-            if not is_at_hand(cell.dataset, settings.data_dir):
-                print(f"preparing {cell.dataset.name} in {settings.data_dir} …", flush=True)
-            prepared[spec] = load_prepared(cell.dataset, settings.data_dir)
-    for spec, size, part in dict.fromkeys((repr(c.dataset), c.train_size, c.evaluate_on) for c in cells):
-        prepared[spec].check(size, part)
-    return prepared
+        by_dataset.setdefault(repr(cell.dataset), []).append(cell)
+    fingerprints: dict[str, str] = {}
+    for those in by_dataset.values():
+        dataset = those[0].dataset
+        if not is_at_hand(dataset, settings.data_dir):
+            print(f"preparing {dataset.name} in {settings.data_dir} …", flush=True)
+        prepared = load_prepared(dataset, settings.data_dir)
+        for train_size, evaluate_on in dict.fromkeys((cell.train_size, cell.evaluate_on) for cell in those):
+            prepared.check(train_size, evaluate_on)
+        fingerprints |= dict.fromkeys((cell.key for cell in those), prepared.fingerprint)
+    return fingerprints
 
 
-def _plan(
-    cells: Sequence[Cell], settings: SweepSettings, fingerprints: Mapping[str, str | None], store: Store
-) -> Plan:
-    stored, problems = store.index()
+def _plan(cells: Sequence[Cell], settings: SweepSettings, fingerprints: Mapping[str, str], store: Store) -> Plan:
+    stored, problems = store.index(set_aside=not settings.dry_run)
     for problem in problems:
         print(f"warning: {problem}", file=sys.stderr)
     return make_plan(cells, stored, fingerprints, settings.rerun)
@@ -88,7 +102,6 @@ def _check(cells: Sequence[Cell], settings: SweepSettings, slot: Slot) -> str:
     answer = slot.ask(Check(list(distinct.values()), settings.device))
     assert isinstance(answer, Checked)
     if answer.mistake is not None:
-        slot.stop()
         raise UserError(answer.mistake)
     return answer.device
 
@@ -97,11 +110,7 @@ def _dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, conte
     """Print the plan with its cost. Fetches no data: the cost of a set that is not there stays unknown."""
     missing = {c.dataset.name for c in cells if not is_at_hand(c.dataset, settings.data_dir)}
     there = [cell for cell in cells if cell.dataset.name not in missing]
-    prepared = _prepare(there, settings)
-    fingerprints = {
-        c.key: None if c.dataset.name in missing else prepared[repr(c.dataset)].fingerprint for c in cells
-    }
-    plan = _plan(cells, settings, fingerprints, store)
+    plan = _plan(cells, settings, _fingerprints(there, settings), store)
     slot = Slot.start(context)
     device = _check(cells, settings, slot)
     stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
@@ -154,12 +163,8 @@ def _stale_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _say_interrupted(interruption: Interrupted) -> None:
-    command = shlex.join(["dreg-sweep", *sys.argv[1:]])
-    print(
-        f"interrupted: {interruption.finished} cells of this run are stored; to go on: {command}",
-        file=sys.stderr,
-    )
+def _resume() -> str:
+    return f"to go on: {shlex.join(['dreg-sweep', *sys.argv[1:]])}"
 
 
 def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
@@ -169,7 +174,14 @@ def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
             f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}",
             file=sys.stderr,
         )
-    for error, keys in summary.errors.items():
-        print(f"failed: {len(keys)} cells, for example {keys[0]}: {error}", file=sys.stderr)
+    for error, cells in summary.errors.items():
+        alone = shlex.join(["dreg-sweep", *cells[0].overrides])
+        print(
+            f"failed: {len(cells)} cells: {error.strip().splitlines()[-1]}; one of them: {alone}", file=sys.stderr
+        )
+    if summary.stopped_early:
+        print(
+            f"stopped early: the first failures are all alike; mend their cause, then {_resume()}", file=sys.stderr
+        )
     complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]
     print(f"{complete} of {len(plan.cells)} cells complete in {settings.results_dir}", file=sys.stderr)

@@ -6,6 +6,7 @@ torch, composes the grid.
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -36,6 +37,7 @@ class Slot:
     process: ForkServerProcess
     connection: Connection
     work: Work | None = None
+    heard: float = 0.0  # monotonic time of the last sign of life
 
     @classmethod
     def start(cls, context: ForkServerContext) -> "Slot":
@@ -58,6 +60,7 @@ class Slot:
     def give(self, work: Work) -> None:
         """Hand over a stack; a worker that has died meanwhile is seen at the next `messages`."""
         self.work = work
+        self.heard = time.monotonic()
         try:
             self.connection.send(work)
         except (BrokenPipeError, ConnectionResetError):
@@ -70,9 +73,9 @@ class Slot:
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def stop(self) -> None:
-        """End the worker now, whatever it is at."""
+        """End the worker now, whatever it is at: what it writes appears whole or not at all."""
         self.connection.close()
-        self.process.terminate()
+        self.process.kill()
         self.process.join()
 
 
@@ -81,6 +84,7 @@ def messages(slots: list[Slot], timeout: float) -> Iterator[tuple[Slot, Any]]:
     by_connection: dict[Any, Slot] = {slot.connection: slot for slot in slots}
     for ready in wait(list(by_connection), timeout):
         slot = by_connection[ready]
+        slot.heard = time.monotonic()
         try:
             yield slot, slot.connection.recv()
         except (EOFError, ConnectionResetError):

@@ -1,5 +1,6 @@
 """A slot's process: takes stacks one after the other, trains each on one thread, stores its rows."""
 
+import contextlib
 import resource
 import signal
 import time
@@ -15,14 +16,14 @@ from dreg_sweep.activations import get_activation
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared, make_split
 from dreg_sweep.errors import UserError
-from dreg_sweep.launch.messages import Broken, Check, Checked, Finished, Pilot, Piloted, Progress, Work
+from dreg_sweep.launch.messages import Broken, Check, Checked, Finished, Pilot, Piloted, Progress, Unwritable, Work
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
 from dreg_sweep.provenance import code_version
 from dreg_sweep.regularizers import Regularizer, get_regularizer
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
-from dreg_sweep.store import Store
+from dreg_sweep.store import Store, StoreError
 from dreg_sweep.train import CellPlan, predict_seconds, train_stack
 
 _DATASETS_IN_MEMORY = 2
@@ -35,18 +36,15 @@ def serve(connection: Connection) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     datasets = _Datasets()
-    while True:
-        try:
-            message = connection.recv()
-        except EOFError:
-            return
-        match message:
-            case Check():
-                connection.send(_check(message))
-            case Pilot():
-                connection.send(_pilot(message, datasets))
-            case Work():
-                connection.send(_work(message, datasets, connection))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the runner is gone
+        while True:
+            match connection.recv():
+                case Check() as message:
+                    connection.send(_check(message))
+                case Pilot() as message:
+                    connection.send(_pilot(message, datasets))
+                case Work() as message:
+                    connection.send(_work(message, datasets, connection))
 
 
 class _Datasets:
@@ -93,12 +91,16 @@ def check_cell(cell: Cell) -> None:
     get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
 
 
-def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken:
+def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken | Unwritable:
     started = time.perf_counter()
     try:
         statuses = run_stack(work, datasets, connection)
-    except Exception:
-        return Broken(traceback.format_exc())
+    except StoreError as error:
+        return Unwritable(str(error))
+    except BrokenPipeError:  # the runner is gone
+        raise
+    except Exception as error:
+        return Broken(traceback.format_exc(), isinstance(error, torch.OutOfMemoryError))
     return Finished(statuses, time.perf_counter() - started)
 
 
