@@ -4,16 +4,22 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from dreg_sweep.errors import UserError
+from dreg_sweep.interruption import Interrupted, signals_interrupt, to_go_on
 
 
 def sweep() -> None:
     """dreg-sweep: one cell, or with -m a grid."""
     # Hydra prints errors its own way unless told not to; here every mistake of the user is one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with _mistakes_in_one_line():
-        _hydra_app()()
+    try:
+        with signals_interrupt(), _mistakes_in_one_line():
+            _hydra_app()()
+    except Interrupted as interruption:
+        print(f"dreg-sweep: interrupted; what is finished is stored; {to_go_on()}", file=sys.stderr)
+        sys.exit(128 + interruption.number)
 
 
 def _hydra_app() -> Callable[[], None]:
@@ -24,13 +30,15 @@ def _hydra_app() -> Callable[[], None]:
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def one_cell(config: DictConfig) -> None:
+        from hydra.core.global_hydra import GlobalHydra
         from hydra.core.hydra_config import HydraConfig
 
-        from dreg_sweep.compose import grid_of_one
+        from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.runner import run_sweep
 
         with _mistakes_in_one_line():  # here already: Hydra adds lines of its own to what leaves a job
-            grid = grid_of_one(config, HydraConfig.get().overrides.task)
+            loader, master = GlobalHydra.instance().config_loader(), cast(DictConfig, HydraConfig.instance().cfg)
+            grid = compose_grid(loader, master, [HydraConfig.get().overrides.task])
             sys.exit(run_sweep(grid.cells, grid.settings))
 
     return one_cell
@@ -55,23 +63,17 @@ def status() -> None:
     """dreg-status: what a results folder holds of its declared grid."""
     from dreg_sweep.status import main
 
-    _run("dreg-status", main)
+    try:
+        sys.exit(main())
+    except UserError as mistake:
+        _refuse("dreg-status", str(mistake))
 
 
 def analyze() -> None:
     """dreg-analyze: tables and figures from a results folder."""
     from dreg_sweep.analysis.command import main
 
-    _run("dreg-analyze", main)
-
-
-def _run(program: str, main: Callable[[], int]) -> None:
-    try:
-        code = main()
-    except UserError as mistake:
-        _refuse(program, str(mistake))
-    else:
-        sys.exit(code)
+    sys.exit(main())
 
 
 def _refuse(program: str, message: str) -> None:

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dreg_sweep.cells import Cell
-from dreg_sweep.config import SweepSettings, cell_from_config, key_levels, settings_from_config
+from dreg_sweep.config import SweepSettings, cell_from_config, names_a_level, settings_from_config
 from dreg_sweep.errors import UserError
 
 
@@ -41,6 +41,7 @@ class GridComposer:
         self._hydra_overrides = list(master.hydra.overrides.hydra)
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
+        self._references: dict[tuple[str, ...], dict[str, Any]] = {}
         self._merged: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
 
     def parse(self, text: str) -> Override:
@@ -62,6 +63,29 @@ class GridComposer:
         assert isinstance(resolved, dict)
         return {str(key): value for key, value in resolved.items()}
 
+    def texts(self, overrides: Sequence[str]) -> dict[str, str]:
+        """Key → value of the overrides, as typed."""
+        parsed = (self.parse(text) for text in overrides)
+        return {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
+
+    def extra_levels(
+        self, overrides: Sequence[str], config: Mapping[str, Any], swept: frozenset[str]
+    ) -> dict[str, str]:
+        """The overrides that belong in the cell's key beside its four factors: key → value as typed.
+
+        Those of a grid's axes and of a factor, where they make a difference to what the cell would be without
+        them: one run has one key, however it was asked for.
+        """
+        texts = {key: text for key, text in self.texts(overrides).items() if names_a_level(key, swept)}
+        kept = [o for o in overrides if self.parse(o).key_or_group not in texts]
+        without = self._resolved(tuple(kept)) if texts else {}
+        return {key: text for key, text in texts.items() if _at(config, key) != _at(without, key)}
+
+    def _resolved(self, overrides: tuple[str, ...]) -> dict[str, Any]:
+        if overrides not in self._references:
+            self._references[overrides] = self.resolve(overrides)
+        return self._references[overrides]
+
     def _merge(self, groups: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
         if groups not in self._merged:
             hydra_config = self._loader.load_configuration(
@@ -74,38 +98,29 @@ class GridComposer:
         return self._merged[groups]
 
 
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key (or a group's name with slashes), None where there is none."""
+    value: Any = config
+    for part in key.replace("/", ".").split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Grid:
     """The cells of the jobs, one list of overrides each; `UserError` for a level or value that is not valid."""
     composer = GridComposer(loader, master)
-    levels = [_level_texts(composer, job) for job in jobs]
-    swept = _varying(levels)
+    swept = _varying([composer.texts(job) for job in jobs])
     cells: list[Cell] = []
     settings: SweepSettings | None = None
-    for job, overrides in zip(jobs, levels, strict=True):
+    for job in jobs:
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, key_levels(overrides, swept), job))
+        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job))
         own = settings_from_config(config)
         if settings is not None and own != settings:
             raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
         settings = own
     assert settings is not None
     return Grid(_distinct(cells), settings)
-
-
-def grid_of_one(config: DictConfig, overrides: Sequence[str]) -> Grid:
-    """The cell of a command without -m, from its composed configuration (no hydra node) and task overrides."""
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(resolved, dict)
-    plain = {str(key): value for key, value in resolved.items()}
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    levels = {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed}
-    cell = cell_from_config(plain, key_levels(levels, frozenset()), overrides)
-    return Grid([cell], settings_from_config(plain))
-
-
-def _level_texts(composer: GridComposer, job: Sequence[str]) -> dict[str, str]:
-    parsed = (composer.parse(text) for text in job)
-    return {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
 
 
 def _varying(jobs: Sequence[Mapping[str, str]]) -> frozenset[str]:
@@ -120,6 +135,6 @@ def _distinct(cells: Sequence[Cell]) -> list[Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
         twin = found.setdefault(cell.key, cell)
-        if twin.config_hash != cell.config_hash:
+        if (twin.config_hash, twin.dataset) != (cell.config_hash, cell.dataset):
             raise UserError(f"two cells of the grid would both be called {cell.key}; name their levels apart")
     return list(found.values())

@@ -8,11 +8,11 @@ from typing import Any
 
 from dreg_sweep.cells import Cell, ModelSpec, OptimizerSpec, Recipe, RegularizerSpec, ScheduleSpec
 from dreg_sweep.data import DatasetSpec, NoiseLadder
+from dreg_sweep.data.spec import EVALUATE_ON
 from dreg_sweep.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
 RERUNS = ("failed", "stale", "all", "none")
-EVALUATIONS = ("test", "validation")
 
 _RUN_KEYS = ("name", "device", "slots", "stack_size", "data_dir", "results_dir", "rerun", "dry_run", "timeout")
 _CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
@@ -66,6 +66,10 @@ def cell_from_config(
     _refuse_unknown(config)
     groups = {name: _group(config, name) for name in _GROUPS}
     regularizer, dataset, model = groups["regularizer"], groups["dataset"], groups["model"]
+    strength = _strength(regularizer)
+    if regularizer["name"] == "none":  # nothing to be strong: one baseline, whatever strength its rivals have
+        strength = 0.0
+        extra_levels = {key: level for key, level in extra_levels.items() if key != "regularizer.strength"}
     steps = _optional_integer(config, "steps", 1)
     cell_config: dict[str, Any] = {
         "activation": _text(config, "activation"),
@@ -74,13 +78,13 @@ def cell_from_config(
         "epochs": None if steps else _integer(config, "epochs", 1),
         "steps": steps,
         "batch_size": _integer(config, "batch_size", 1),
-        "evaluate_on": _choice(config, "evaluate_on", EVALUATIONS),
+        "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
         **groups,
-        "regularizer": {**regularizer, "strength": _strength(regularizer)},
+        "regularizer": {**regularizer, "strength": strength},
         "dataset": {key: value for key, value in dataset.items() if key != "path"},
     }
     factors = [dataset["name"], cell_config["activation"], regularizer["name"], f"s{cell_config['seed']}"]
-    extras = [f"{name}={level}" for name, level in sorted(extra_levels.items())]
+    extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
     return Cell(
         key="/".join([*factors, *extras]),
         dataset=DatasetSpec(
@@ -88,13 +92,13 @@ def cell_from_config(
             source=_text(dataset, "source", "dataset."),
             modality=_text(dataset, "modality", "dataset."),
             regime=_text(dataset, "regime", "dataset."),
-            path=dataset.get("path"),
+            path=None if dataset.get("path") is None else _text(dataset, "path", "dataset."),
             options=_options(dataset),
         ),
         activation=cell_config["activation"],
         regularizer=RegularizerSpec(
             regularizer["name"],
-            cell_config["regularizer"]["strength"],
+            strength,
             _without(regularizer, "name", "strength"),
         ),
         model=ModelSpec(model["name"], _without(model, "name")),
@@ -111,18 +115,14 @@ def cell_from_config(
     )
 
 
-def key_levels(overrides: Mapping[str, str], swept: frozenset[str]) -> dict[str, str]:
-    """The overrides (key → text) that belong in a cell's key beside the four factors.
+def names_a_level(key: str, swept: frozenset[str]) -> bool:
+    """Whether an override of this key may belong in a cell's key beside the four factors.
 
     A grid's axes (`swept`) tell its cells apart, and a strength, a model or a training size is a level of a
     factor even when it does not vary. Any other setting that changes between two runs of one key makes the
     older row stale, instead of standing beside it under another name.
     """
-    return {
-        key.removeprefix("regularizer."): text
-        for key, text in overrides.items()
-        if (key in swept or key in _KEY_FACTORS) and key not in (*_NAMED_FACTORS, *_RUN_KEYS, "experiment")
-    }
+    return (key in swept or key in _KEY_FACTORS) and key not in (*_NAMED_FACTORS, *_RUN_KEYS, "experiment")
 
 
 def _recipe(config: Mapping[str, Any], optimizer: Mapping[str, Any], schedule: Mapping[str, Any]) -> Recipe:
@@ -193,8 +193,8 @@ def _boolean(config: Mapping[str, Any], key: str) -> bool:
 
 def _integer(config: Mapping[str, Any], key: str, minimum: int) -> int:
     value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise UserError(f"{key}={value} must be a whole number of at least {minimum}")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
+        raise UserError(f"{key}={value} must be a whole number of at least {minimum} and below 2^63")
     return value
 
 

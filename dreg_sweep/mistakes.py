@@ -15,7 +15,7 @@ def composition_mistake(error: Exception) -> str | None:
         group, _, level = str(error.missing_cfg_file).rpartition("/")
         return str(unknown_level(group, level, error.options))
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return f"a group takes a level, as in regularizer=dreg: {error}" if _raised_by_hydra(error) else None
+        return _bare_refusal(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be read: {_first_line(error)}"
     if "Ambiguous value" in str(error):
@@ -29,11 +29,14 @@ def composition_mistake(error: Exception) -> str | None:
     return _first_line(error)
 
 
-def _raised_by_hydra(error: Exception) -> bool:
-    """Hydra refuses some overrides (`regularizer=null`) with a bare ValueError."""
+def _bare_refusal(error: Exception) -> str | None:
+    """Hydra refuses some commands (`regularizer=null`, `-m --cfg job`) with a bare ValueError."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     module = frame.f_globals.get("__name__", "")
-    return isinstance(error, ValueError) and module.split(".")[0] in ("hydra", "omegaconf")
+    if not isinstance(error, ValueError) or module.split(".")[0] not in ("hydra", "omegaconf"):
+        return None
+    hint = "a group takes a level, as in regularizer=dreg: " if "group override" in str(error) else ""
+    return hint + _first_line(error)
 
 
 def _deepest(error: BaseException) -> BaseException:

@@ -142,7 +142,7 @@ class MLP:
 
 
 def _mlp(input_shape: tuple[int, ...], n_classes: int, activation: Activation, *, widths: Sequence[int]) -> MLP:
-    if not isinstance(widths, list | tuple) or not all(isinstance(w, int) and w > 0 for w in widths):
+    if not isinstance(widths, list | tuple) or not all(type(w) is int and w > 0 for w in widths):
         raise UserError(f"model.widths={widths} must be a list of positive whole numbers, for example [256,256]")
     return MLP(math.prod(input_shape), tuple(widths), n_classes, activation)
 

@@ -45,13 +45,26 @@ class StackedParameters:
 
 
 def _adamw(storages: list[Tensor], lr: float, *, betas: list[float], eps: float) -> torch.optim.Optimizer:
-    if not isinstance(betas, list) or len(betas) != 2:
-        raise UserError(f"optimizer.betas={betas} must be two numbers, for example [0.9,0.999]")
-    return torch.optim.AdamW(storages, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=0.0, fused=True)
+    if not isinstance(betas, list) or len(betas) != 2 or not all(0 <= _number("betas", b) < 1 for b in betas):
+        raise UserError(f"optimizer.betas={betas} must be two numbers from 0 to below 1, for example [0.9,0.999]")
+    first, second = betas
+    if _number("eps", eps) <= 0:
+        raise UserError(f"optimizer.eps={eps} must be above 0")
+    return torch.optim.AdamW(storages, lr=lr, betas=(first, second), eps=eps, weight_decay=0.0, fused=True)
 
 
 def _sgd(storages: list[Tensor], lr: float, *, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
+    if not 0 <= _number("momentum", momentum) < 1:
+        raise UserError(f"optimizer.momentum={momentum} must be from 0 to below 1")
+    if not isinstance(nesterov, bool) or (nesterov and not momentum):
+        raise UserError(f"optimizer.nesterov={nesterov} must be true or false, and true needs optimizer.momentum")
     return torch.optim.SGD(storages, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+def _number(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"optimizer.{key}={value} must be a number")
+    return value
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
@@ -65,5 +78,5 @@ def get_optimizer(
         raise unknown_level("optimizer", name, OPTIMIZERS)
     try:
         return OPTIMIZERS[name](storages, lr, **options)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise UserError(f"optimizer={name}: {error}") from None

@@ -37,6 +37,8 @@ def dreg(
     the choice of layers are a reconstruction. λ = 10^-2.5 is the paper's. Dropout masks are not part of J_l.
     """
     chosen = [layer for layer in trace.layers if layers == "all" or layer.activation is not None]
+    if not chosen:  # a linear model has no hidden layer
+        return trace.losses.new_zeros(len(trace.losses))
     norms = _local_jacobian_norms(chosen) if form == "local" else _cumulative_jacobian_norms(chosen)
     sizes = [layer.weight.shape[2] for layer in chosen]
     terms = [norm / size if reduction == "mean" else norm for norm, size in zip(norms, sizes, strict=True)]

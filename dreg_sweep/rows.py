@@ -1,12 +1,14 @@
 """From cells and their outcomes to the rows of the store."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import Split
 from dreg_sweep.store import StackRows
-from dreg_sweep.train import Outcome
+
+if TYPE_CHECKING:  # the runner writes rows of failed cells and does without torch
+    from dreg_sweep.train import Outcome
 
 
 def factor_columns(cell: Cell) -> dict[str, Any]:
@@ -28,9 +30,9 @@ def factor_columns(cell: Cell) -> dict[str, Any]:
     }
 
 
-def grid_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """The declared cells, for `Store.declare`."""
-    return [factor_columns(cell) for cell in cells]
+def grid_rows(cells: Sequence[Cell], fingerprints: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The declared cells, for `Store.declare`; `fingerprints`: cell key → content hash of its data now."""
+    return [{**factor_columns(cell), "data_fingerprint": fingerprints[cell.key]} for cell in cells]
 
 
 def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]) -> StackRows:
@@ -41,7 +43,7 @@ def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]
 
 def trained_rows(
     cells: Sequence[Cell],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence["Outcome"],
     splits: Sequence[Split],
     provenance: Mapping[str, Any],
 ) -> StackRows:
@@ -67,7 +69,7 @@ def trained_rows(
     return rows
 
 
-def _result_columns(outcome: Outcome) -> dict[str, Any]:
+def _result_columns(outcome: "Outcome") -> dict[str, Any]:
     columns: dict[str, Any] = {
         "status": outcome.status,
         "steps": outcome.steps,

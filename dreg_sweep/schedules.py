@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dreg_sweep.errors import UserError, unknown_level
@@ -18,11 +18,14 @@ def _cosine() -> Schedule:
     return lambda step, steps: 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
-def _piecewise(*, milestones: Sequence[float], factors: Sequence[float]) -> Schedule:
-    if len(milestones) != len(factors) or list(milestones) != sorted(milestones):
+def _piecewise(*, milestones: list[float], factors: list[float]) -> Schedule:
+    for key, values in (("milestones", milestones), ("factors", factors)):
+        if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
+            raise UserError(f"schedule.{key}={values} must be a list of numbers, for example [0.5,0.75]")
+    if len(milestones) != len(factors) or milestones != sorted(milestones):
         raise UserError("schedule.milestones must be increasing and have one of schedule.factors each")
-    values = (1.0, *factors)
-    return lambda step, steps: values[bisect.bisect_right(milestones, step / steps)]
+    levels = (1.0, *factors)
+    return lambda step, steps: levels[bisect.bisect_right(milestones, step / steps)]
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {

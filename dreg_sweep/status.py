@@ -69,7 +69,9 @@ def _state(row: Mapping[str, Any], stored: Mapping[str, Any], running: set[str])
     found = stored.get(row["cell"])
     if found is None:
         return "missing"
-    return "stale" if found.config_hash != row["config_hash"] else str(found.status)
+    data = (found.data_fingerprint, row["data_fingerprint"])
+    changed = None not in data and data[0] != data[1]
+    return "stale" if changed or found.config_hash != row["config_hash"] else str(found.status)
 
 
 def _text(report: Mapping[str, Any]) -> str:

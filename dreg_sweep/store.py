@@ -82,7 +82,10 @@ HISTORY_SCHEMA = pa.schema(
     ]
 )
 GRID_SCHEMA = pa.schema(
-    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS, "model", "config")]
+    [
+        CELLS_SCHEMA.field(name)
+        for name in ("cell", "config_hash", *_FACTORS, "model", "data_fingerprint", "config")
+    ]
 )
 _LOCK, _RUNNING = ".lock", ".running"
 _INDEX_COLUMNS = ("cell", "config_hash", "status", "data_fingerprint", "error", "config")
@@ -215,32 +218,35 @@ class Store:
                 write_parquet(self.folder / folder / name, pa.Table.from_pylist(part, schema=schema))
 
     def compact(self) -> None:
-        """Join the files of each folder into one, keeping of every cell only the rows of its latest file.
+        """Join the files of each folder into one that holds of every cell what belongs to its latest row.
 
-        The joined file has the highest sequence number before the old ones go: stopped half-way, the folder
+        The joined files get the highest sequence number before the old ones go: stopped half-way, the folder
         holds some rows twice, and readers take the later ones. Files that cannot be read stay as they are.
         """
+        name = f"{self.next_sequence():08d}-joined.parquet"
+        current, _ = self.index()
         for folder, schema in (("noise", NOISE_SCHEMA), ("history", HISTORY_SCHEMA), ("cells", CELLS_SCHEMA)):
             tables: dict[Path, pa.Table] = {}
             for path in cell_files(self.folder / folder):
                 with contextlib.suppress(pa.ArrowException, OSError):
                     if {"cell", "config_hash"} <= set(pq.read_schema(path).names):
                         tables[path] = pq.read_table(path, schema=schema)
-            if len(tables) < 2:
-                continue
             latest = {cell: path for path, table in tables.items() for cell in table["cell"].unique().to_pylist()}
-            kept = [
-                table.filter(pa.array([latest[cell] == path for cell in table["cell"].to_pylist()]))
-                for path, table in tables.items()
-            ]
-            sequence = max(map(sequence_of, tables)) + 1
-            write_parquet(self.folder / folder / f"{sequence:08d}-joined.parquet", pa.concat_tables(kept))
-            for path in tables:
-                path.unlink()
+            kept = []
+            for path, table in tables.items():
+                rows = zip(table["cell"].to_pylist(), table["config_hash"].to_pylist(), strict=True)
+                belongs = [latest[cell] == path and _belongs(current.get(cell), of, folder) for cell, of in rows]
+                kept.append(table.filter(pa.array(belongs, pa.bool_())))
+            if len(tables) > 1 or [len(table) for table in tables.values()] != [len(table) for table in kept]:
+                write_parquet(self.folder / folder / name, pa.concat_tables(kept))
+                for path in tables:
+                    path.unlink()
 
     def declare(self, cells: Sequence[Mapping[str, Any]]) -> None:
         """Add cells to the declared grid; a key declared before takes its new configuration."""
-        declared = {row["cell"]: row for row in self.declared()}
+        declared: dict[str, Mapping[str, Any]] = {}
+        with contextlib.suppress(UserError):  # an unreadable declaration is simply made anew
+            declared = {row["cell"]: row for row in self.declared()}
         declared |= {row["cell"]: row for row in cells}
         table = pa.Table.from_pylist(list(declared.values()), schema=GRID_SCHEMA)
         write_parquet(self.folder / "grid.parquet", table)
@@ -256,6 +262,13 @@ class Store:
             raise UserError(
                 f"{path} is not readable ({_first_line(error)}); remove it and rerun the sweep"
             ) from None
+
+
+def _belongs(row: StoredCell | None, config_hash: str, folder: str) -> bool:
+    """Whether a row of a folder was written with the cell's current row: a rerun may have left other ones."""
+    if row is None or row.config_hash != config_hash:
+        return False
+    return row.status in {"noise": ("done",), "history": ("done", "diverged")}.get(folder, (row.status,))
 
 
 def cell_files(folder: Path) -> list[Path]:

@@ -3,8 +3,8 @@
     python scripts/torture.py [--kills 30] [--folder DIR]
 
 Each round starts the same 60-cell sweep on one results folder and, at random moments, sends SIGKILL to the
-runner, to one worker, or to all processes of the sweep. After the last round the sweep runs to its end. Exit code 0
-where all 60 cells are there once and bit-identical to the undisturbed run but for their wall time.
+runner, to one worker, or to all processes of the sweep. After the last round the sweep runs to its end. Exit
+code 0 where all 60 cells are there once and bit-identical to the undisturbed run but for their wall time.
 """
 
 import argparse

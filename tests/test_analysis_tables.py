@@ -1,6 +1,7 @@
 """Audit, filters and tables: values against plain pandas, incomplete grids, printing."""
 
 import itertools
+import json
 import re
 from fractions import Fraction
 
@@ -12,7 +13,7 @@ from dreg_sweep.analysis.audit import audit
 from dreg_sweep.analysis.levels import ordered
 from dreg_sweep.analysis.reading import load_cells
 from dreg_sweep.analysis.render import best_two, csv, escape, latex, markdown, plain
-from dreg_sweep.analysis.select import refuse_hidden_factors, where
+from dreg_sweep.analysis.select import refuse_hidden_factors, where, with_configured_factors
 from dreg_sweep.analysis.tables import by_factor, overall, p_text, seed_tests
 from dreg_sweep.analysis.wilcoxon import signed_rank
 from dreg_sweep.errors import UserError
@@ -333,3 +334,23 @@ def test_seed_tests_pair_by_seed(tmp_path):
     tests = seed_tests(audit(frame), "clean", "dreg")
     for rival in ("none", "igpen"):
         assert tests[rival].p == signed_rank(means["dreg"] - means[rival], "greater").p
+
+
+def test_a_setting_that_varies_in_the_configuration_is_named_and_can_be_picked():
+    rows = [
+        {"regularizer": name, "activation": "relu", "dataset": "digits", "seed": seed, "clean_accuracy": 0.5}
+        | {"config": json.dumps({"seed": seed, "model": {"name": "mlp", "widths": widths}, "epochs": 3})}
+        for name in ("none", "dreg")
+        for seed in (0, 1)
+        for widths in ([8], [16])
+    ]
+    plain = pd.DataFrame(rows)
+    frame, configured = with_configured_factors(plain.assign(strength=None, train_size=None, model="mlp"))
+    assert configured == ["model.widths"]
+    with pytest.raises(
+        UserError, match=r"model.widths has 2 levels for dataset=digits .*--where model.widths=\[8\]"
+    ):
+        refuse_hidden_factors(frame, configured)
+    picked = where(frame, ["model.widths=[8]"])
+    assert len(picked) == 4
+    refuse_hidden_factors(picked, configured)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -145,6 +146,17 @@ def test_a_changed_configuration_makes_rows_stale_and_says_how(tmp_path):
     run(*command, "epochs=2", "rerun=stale", cwd=tmp_path)
     assert set(cells(tmp_path / "r")["steps"]) == {4}
     assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, 1.0), (signal.SIGTERM, 3.0)])
+def test_an_interruption_before_training_is_one_line_too(number, after, tmp_path):
+    process = start("dreg-sweep", "-m", "experiment=paper_cpu", "seed=0", "dry_run=true", cwd=tmp_path)
+    time.sleep(after)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("dreg-sweep: interrupted; ")
 
 
 SLOW = ("seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
@@ -296,6 +308,8 @@ BAD_ARRAYS = {
         (["regularizer=null"], ["a group takes a level"]),
         (["regularizer=dreg", "regularizer.form=lokal"], ["regularizer.form=lokal", "local, cumulative"]),
         (["regularizer=dreg", "regularizer.strength=-1"], ["regularizer.strength=-1", "not be negative"]),
+        (["-m", "regularizer=dropout", "regularizer.strength=0.1,2,0.5"], ["regularizer.strength=2", "dropout"]),
+        (["schedule=piecewise", "schedule.factors=[a,b]"], ["schedule.factors"]),
         (["epochs=0"], ["epochs=0", "at least 1"]),
         (["-m", "epochs=1,0"], ["epochs=0", "at least 1"]),
         (["train_size=100000"], ["train_size=100000", "1438"]),

@@ -122,6 +122,25 @@ def test_keys_are_readable_and_tell_factors_apart():
     jobs = [["optimizer.lr=0.1", "epochs=3"], ["optimizer.lr=0.01", "epochs=3"]]
     keys = [cell.key for cell in compose(jobs=jobs).cells]
     assert keys == ["digits/relu/none/s0/optimizer.lr=0.1", "digits/relu/none/s0/optimizer.lr=0.01"]
+    jobs = [["dataset=arrays", f"dataset.path={name}"] for name in ("a.npz", "b.npz")]
+    assert len({cell.key for cell in compose(jobs=jobs).cells}) == 2
+
+
+def test_one_run_has_one_key_however_it_is_asked_for():
+    assert one_cell("train_size=null").key == "digits/relu/none/s0"
+    assert one_cell("model=mlp").key == "digits/relu/none/s0"
+    default = one_cell("regularizer=dropout").regularizer.strength
+    assert one_cell("regularizer=dropout", f"regularizer.strength={default}").key == "digits/relu/dropout/s0"
+    assert one_cell("experiment=paper_cpu", "train_size=2000").key == one_cell("experiment=paper_cpu").key
+    assert one_cell("experiment=paper_cpu", "train_size=null").key == "digits/relu/none/s0/train_size=null"
+    jobs = [[f"regularizer={name}", f"regularizer.strength={x}"] for name in ("none", "dreg") for x in (0.1, 0.2)]
+    cells = compose(jobs=jobs).cells
+    assert [cell.key for cell in cells] == [
+        "digits/relu/none/s0",
+        "digits/relu/dreg/s0/strength=0.1",
+        "digits/relu/dreg/s0/strength=0.2",
+    ]
+    assert cells[0].config_hash == one_cell().config_hash
 
 
 def test_the_hash_ignores_what_cannot_change_a_result():
@@ -184,6 +203,8 @@ PINNED = (4749132659965046256, 6635741530361897455, 3569711383630109025)
         ("dry_run=perhaps", "dry_run=perhaps must be true or false"),
         ("dataset.modality=sound", "dataset.modality=sound is unknown; choose one of: text, vision"),
         ("noise.pixel_sigma=[0.5,-1]", "-1.0 is not a number above 0"),
+        ("seed=9223372036854775808", "must be a whole number of at least 0 and below 2^63"),
+        ("dataset.path=3", "dataset.path=3 must be a text"),
         ("+epoch=3", "epoch is not a key of the configuration"),
         ("~regularizer", "regularizer=None must be a level of the group regularizer"),
     ],

@@ -21,8 +21,12 @@ def store(tmp_path):
 def rows(*keys, status="done", epochs=2, config_hash="h"):
     """Rows of a small stack."""
     cells = [{"cell": key, "config_hash": config_hash, "status": status, "config": "{}"} for key in keys]
-    noise = [{"cell": key, "severity": 0.5, "correct": 7} for key in keys]
-    history = [{"cell": key, "epoch": e, "slope_sq": [0.25, 1.0]} for key in keys for e in range(epochs)]
+    noise = [{"cell": key, "config_hash": config_hash, "severity": 0.5, "correct": 7} for key in keys]
+    history = [
+        {"cell": key, "config_hash": config_hash, "epoch": e, "slope_sq": [0.25]}
+        for key in keys
+        for e in range(epochs)
+    ]
     return StackRows(cells, noise, history)
 
 
@@ -57,7 +61,7 @@ def test_the_row_of_the_higher_sequence_number_counts(store):
 
 
 def test_joining_keeps_the_latest_rows_of_each_cell_and_nothing_else(store):
-    store.write_stack(1, rows("a", "b", status="failed", epochs=3))
+    store.write_stack(1, rows("a", "b", epochs=3))
     store.write_stack(2, rows("b", "c", epochs=2))
     before, _ = store.index()
     store.compact()
@@ -73,6 +77,21 @@ def test_joining_keeps_the_latest_rows_of_each_cell_and_nothing_else(store):
         assert [keys.count(key) for key in "abc"] == each
     store.write_stack(store.next_sequence(), rows("a"))
     assert store.index()[0]["a"].status == "done"
+
+
+def test_joining_drops_what_a_rerun_left_behind(store):
+    store.write_stack(1, rows("a", "b", "c", config_hash="old"))
+    for sequence, key, status in ((2, "a", "failed"), (3, "b", "diverged")):
+        again = rows(key, status=status, config_hash="new", epochs=1)
+        store.write_stack(sequence, StackRows(again.cells, [], again.history if status == "diverged" else []))
+    store.compact()
+    left = {
+        name: [(row["cell"], row["config_hash"]) for row in pq.read_table(store.folder / name).to_pylist()]
+        for name in ("cells", "noise", "history")
+    }
+    assert left["cells"] == [("c", "old"), ("a", "new"), ("b", "new")]
+    assert left["noise"] == [("c", "old")]
+    assert left["history"] == [("c", "old"), ("c", "old"), ("b", "new")]
 
 
 def test_a_truncated_and_a_foreign_file_are_named_and_cost_only_their_own_cells(store):

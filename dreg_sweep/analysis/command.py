@@ -54,12 +54,13 @@ def _run(options: argparse.Namespace) -> None:
     from dreg_sweep.analysis.audit import audit
     from dreg_sweep.analysis.reading import load_cells
     from dreg_sweep.analysis.render import plain, write
-    from dreg_sweep.analysis.select import refuse_hidden_factors, where
+    from dreg_sweep.analysis.select import refuse_hidden_factors, where, with_configured_factors
     from dreg_sweep.analysis.tables import by_factor, overall
 
-    frame = where(load_cells(options.results), options.where)
+    frame, configured = with_configured_factors(load_cells(options.results))
+    frame = where(frame, options.where)
     treatment, baseline = _roles(frame, options.treatment, options.baseline)
-    refuse_hidden_factors(frame)
+    refuse_hidden_factors(frame, configured)
     state = audit(frame)
     tables = [overall(state, treatment), by_factor(state, "activation"), by_factor(state, "dataset")]
 

@@ -1,5 +1,6 @@
 """Which rows an analysis is about: filters by level, and the refusal to average over an unnamed factor."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +79,48 @@ def _as_written(factor: str, level: str, frame: "pd.DataFrame") -> str:
     return level
 
 
-def refuse_hidden_factors(frame: "pd.DataFrame") -> None:
+def with_configured_factors(frame: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
+    """The frame with a column for each setting of `config` that has more than one value, such as model.widths, and their names.
+
+    The four named factors, and what has a column already, are left out; a regularizer's and a dataset's own
+    settings too, since they differ with their names. Rows without a readable `config` have nulls.
+    """
+    flat = [_flat_config(text) for text in frame["config"]]
+    names = dict.fromkeys(name for config in flat for name in config)
+    extra: dict[str, Any] = {}
+    for name in names:
+        values = [config.get(name) for config in flat]
+        if name not in frame.columns and len(set(values) - {None}) > 1:
+            extra[name] = values
+    return frame.assign(**extra), list(extra)
+
+
+def _flat_config(text: Any) -> dict[str, str]:
+    """Dotted name → value as text, of the settings that no other column tells."""
+    try:
+        config = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    flat: dict[str, str] = {}
+    for group, value in config.items() if isinstance(config, dict) else ():
+        if group not in ("regularizer", "dataset") and value is not None:
+            nested = value if isinstance(value, dict) else {"": value}
+            for key, part in nested.items():
+                name = f"{group}.{key}".removesuffix(".")
+                flat[name] = part if isinstance(part, str) else json.dumps(part)
+    flat.pop("model.name", None)
+    return flat
+
+
+def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ()) -> None:
     """Raise UserError where a mean over datasets, activations and seeds would also average something else.
 
-    `strength` must not vary within one regularizer. `train_size` and `model` must not vary within one
-    dataset; between datasets they may (each has its own size), being then part of what the dataset is.
+    `strength` must not vary within one regularizer. `train_size`, `model` and the `configured` columns (see
+    `with_configured_factors`) must not vary within one dataset; between datasets they may (each has its own
+    size), being then part of what the dataset is.
     """
-    for factor, within in (("strength", "regularizer"), ("train_size", "dataset"), ("model", "dataset")):
+    in_datasets = ((name, "dataset") for name in ("train_size", "model", *configured))
+    for factor, within in (("strength", "regularizer"), *in_datasets):
         names = frame[factor].map(lambda value, factor=factor: level_name(factor, value))
         for level in ordered(within, frame[within]):
             present = _ascending(names[frame[within] == level].unique())

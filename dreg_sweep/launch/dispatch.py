@@ -2,15 +2,12 @@
 
 import itertools
 import os
-import signal
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
-from types import FrameType
 from typing import Any
 
 from dreg_sweep.cells import Cell
@@ -25,14 +22,6 @@ from dreg_sweep.store import Store, StoreError
 _ALIKE = 3  # failures with one traceback, before anything succeeded, that end a sweep
 
 
-class Interrupted(Exception):
-    """A signal asked the sweep to end. `finished`: cells stored in this run."""
-
-    def __init__(self, signal_number: int, finished: int) -> None:
-        super().__init__(signal_number)
-        self.signal, self.finished = signal_number, finished
-
-
 @dataclass
 class Summary:
     """How a run ended. `errors`: a traceback → the cells it ended."""
@@ -44,11 +33,17 @@ class Summary:
 
 
 class Dispatch:
-    """One run of a plan's stacks. `first`: a worker that has already been asked to check them."""
+    """One run of a plan's stacks.
+
+    costs: cell key → work in arbitrary units. finished: keys with a result in the store, which no failure may
+    replace. first: a worker that has already been asked to check the stacks.
+    """
 
     def __init__(
         self,
         stacks: Sequence[Sequence[Cell]],
+        costs: Mapping[str, float],
+        finished: Set[str],
         settings: SweepSettings,
         store: Store,
         device: str,
@@ -56,14 +51,13 @@ class Dispatch:
         first: Slot,
     ) -> None:
         self._settings, self._store, self._device, self._context = settings, store, device, context
+        self._costs, self._finished = costs, finished
         self._sequences = itertools.count(store.next_sequence())
         self._queue = deque(self._new_work(stack) for stack in stacks)
         workers = min(settings.slots or default_slots(device), len(stacks))
         self._slots = [first, *(Slot.start(context) for _ in range(workers - 1))]
         self._fractions: dict[int, float] = {}  # sequence of a running stack → trained fraction
-        self._progress = SweepProgress(
-            sum(len(stack) for stack in stacks), sum(relative_cost(stack) for stack in stacks)
-        )
+        self._progress = SweepProgress(sum(len(stack) for stack in stacks), sum(map(self._cost, stacks)))
         self._summary = Summary()
         self._alike: Counter[str] = Counter()  # traceback → stacks it ended
 
@@ -74,15 +68,13 @@ class Dispatch:
     def run(self) -> Summary:
         """Train everything and leave no worker behind.
 
-        Errors: `Interrupted` on SIGINT or SIGTERM, `StoreError` where the results folder refuses a write.
+        Errors: `StoreError` where the results folder refuses a write.
         """
         started = time.perf_counter()
         try:
-            with _signals_raise(), self._progress:
+            with self._progress:
                 while self._queue or any(slot.work for slot in self._slots):
                     self._turn()
-        except _Signal as stop:
-            raise Interrupted(stop.number, self._progress.finished) from None
         finally:
             for slot in self._slots:
                 slot.stop()
@@ -102,7 +94,7 @@ class Dispatch:
                 slot.stop()
                 self._lose(slot, f"worker silent for {self._settings.timeout:g} s, and ended")
         running = (
-            relative_cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work
+            self._cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work
         )
         self._progress.running_cost = sum(running)
         self._progress.show()
@@ -146,17 +138,22 @@ class Dispatch:
             self._queue.extendleft(self._new_work([cell], retry=True) for cell in reversed(work.cells))
         else:
             provenance = {"device": self._device, "code_version": code_version()}
-            self._store.write_stack(work.sequence, failed_rows(work.cells, error, provenance))
+            lost = [cell for cell in work.cells if cell.key not in self._finished]
+            if lost:
+                self._store.write_stack(work.sequence, failed_rows(lost, error, provenance))
             self._summary.errors.setdefault(error, []).extend(work.cells)
             self._count(work.cells, Counter(failed=len(work.cells)))
         if self._alike[error] >= _ALIKE and not self._summary.trained["done"]:
             self._summary.stopped_early = True
             self._queue.clear()
 
+    def _cost(self, cells: Sequence[Cell]) -> float:
+        return sum(self._costs[cell.key] for cell in cells)
+
     def _count(self, cells: Sequence[Cell], statuses: Counter[str]) -> None:
         self._summary.trained += statuses
         self._progress.finished += len(cells)
-        self._progress.finished_cost += relative_cost(cells)
+        self._progress.finished_cost += self._cost(cells)
         self._progress.failed += statuses["failed"]
         self._progress.diverged += statuses["diverged"]
 
@@ -166,32 +163,3 @@ def default_slots(device: str) -> int:
     if device == "cuda":
         return 1
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def relative_cost(cells: Sequence[Cell]) -> float:
-    """A stack's work in arbitrary units; only ratios within one sweep matter, for the remaining time."""
-    recipe = cells[0].recipe
-    return len(cells) * float(recipe.steps or recipe.epochs)
-
-
-class _Signal(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """SIGINT and SIGTERM interrupt the block as an exception, once."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for handled in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(handled, signal.SIG_IGN)
-        raise _Signal(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -64,7 +64,6 @@ class Finished:
     """From a slot: the stack is stored; one status a cell, in the order of its cells."""
 
     statuses: Sequence[str]
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,22 @@
 """Runs a grid: data, plan, slots, store, and what the user reads before and after."""
 
 import contextlib
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerContext
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
-from dreg_sweep.data import is_at_hand, load_prepared
+from dreg_sweep.data import Prepared, is_at_hand, load_prepared
 from dreg_sweep.errors import UserError
-from dreg_sweep.launch.dispatch import Dispatch, Interrupted, Summary
+from dreg_sweep.interruption import to_go_on
+from dreg_sweep.launch.dispatch import Dispatch, Summary
 from dreg_sweep.launch.estimate import estimate
 from dreg_sweep.launch.messages import Check, Checked
-from dreg_sweep.launch.slots import Slot, start_server
+from dreg_sweep.launch.slots import Slot, WorkerLost, start_server
 from dreg_sweep.plan import Plan, group_into_stacks, levels_per_factor, make_plan
 from dreg_sweep.rows import grid_rows
 from dreg_sweep.store import Store, StoreError
@@ -22,6 +24,14 @@ from dreg_sweep.store import Store, StoreError
 # Cells trained together. On a CPU the gain levels off at about 5, where a stack of 256-unit layers still lies
 # in cache; a GPU wants more work a step.
 _STACK_SIZE = {"cpu": 5, "cuda": 20}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the runner knows of the data of each cell, by cell key."""
+
+    fingerprints: dict[str, str]
+    costs: dict[str, float]
 
 
 def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
@@ -35,49 +45,47 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
     if settings.dry_run:
         _dry_run(cells, settings, store, context)
         return 0
-    fingerprints = _fingerprints(cells, settings)
+    data = _gather(cells, settings)
     store.create()
     try:
         with store.lock():
-            plan = _plan(cells, settings, fingerprints, store)
-            summary = _train(plan, settings, store, context)
-    except Interrupted as interruption:
-        print(f"interrupted with {interruption.finished} cells stored; {_resume()}", file=sys.stderr)
-        return 128 + interruption.signal
-    except StoreError as error:
-        print(f"stopped: {error}; what was stored before is kept; {_resume()}", file=sys.stderr)
+            plan = _plan(cells, settings, data.fingerprints, store)
+            summary = _train(plan, data, settings, store, context)
+    except (StoreError, WorkerLost) as error:
+        print(f"stopped: {error}; what was stored before is kept; {to_go_on()}", file=sys.stderr)
         return 1
     _say_end(summary, plan, settings)
     return 1 if summary.trained["failed"] or summary.stopped_early else 0
 
 
-def _train(plan: Plan, settings: SweepSettings, store: Store, context: ForkServerContext) -> Summary:
+def _train(plan: Plan, data: _Data, settings: SweepSettings, store: Store, context: ForkServerContext) -> Summary:
     """Declare the grid and train what is pending; levels that the code does not have are refused before."""
     if len(plan.done) == len(plan.cells) and not plan.pending:
         _say_plan(plan)
-        store.declare(grid_rows(plan.cells))
+        store.declare(grid_rows(plan.cells, data.fingerprints))
         return Summary()
     slot = Slot.start(context)
     try:
         device = _check(plan.cells, settings, slot)
         _say_plan(plan)
-        store.declare(grid_rows(plan.cells))
+        store.declare(grid_rows(plan.cells, data.fingerprints))
         if not plan.pending:
             return Summary()
         stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
-        return Dispatch(stacks, settings, store, device, context, slot).run()
+        finished = {cell.key for cell in (*plan.done, *(entry.cell for entry in plan.stale))}
+        return Dispatch(stacks, data.costs, finished, settings, store, device, context, slot).run()
     finally:
         slot.stop()
         with contextlib.suppress(StoreError):  # many small files serve as well
             store.compact()
 
 
-def _fingerprints(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, str]:
-    """Cell key → content hash of its data, fetched where they are missing; training sizes are checked."""
+def _gather(cells: Sequence[Cell], settings: SweepSettings) -> _Data:
+    """What the data are, fetched where they are missing; training sizes are checked."""
     by_dataset: dict[str, list[Cell]] = {}
     for cell in cells:
         by_dataset.setdefault(repr(cell.dataset), []).append(cell)
-    fingerprints: dict[str, str] = {}
+    data = _Data({}, {})
     for those in by_dataset.values():
         dataset = those[0].dataset
         if not is_at_hand(dataset, settings.data_dir):
@@ -85,8 +93,21 @@ def _fingerprints(cells: Sequence[Cell], settings: SweepSettings) -> dict[str, s
         prepared = load_prepared(dataset, settings.data_dir)
         for train_size, evaluate_on in dict.fromkeys((cell.train_size, cell.evaluate_on) for cell in those):
             prepared.check(train_size, evaluate_on)
-        fingerprints |= dict.fromkeys((cell.key for cell in those), prepared.fingerprint)
-    return fingerprints
+        for cell in those:
+            data.fingerprints[cell.key] = prepared.fingerprint
+            data.costs[cell.key] = _relative_cost(cell, prepared)
+    return data
+
+
+def _relative_cost(cell: Cell, prepared: Prepared) -> float:
+    """A cell's work in arbitrary units, for the remaining time: rows trained on × numbers a row.
+
+    512 stands for what a row costs beside its first layer.
+    """
+    n = cell.train_size or prepared.n_train
+    recipe = cell.recipe
+    rows = recipe.steps * min(recipe.batch_size, n) if recipe.steps else recipe.epochs * n
+    return float(rows * (math.prod(prepared.input_shape) + 512))
 
 
 def _plan(cells: Sequence[Cell], settings: SweepSettings, fingerprints: Mapping[str, str], store: Store) -> Plan:
@@ -98,7 +119,7 @@ def _plan(cells: Sequence[Cell], settings: SweepSettings, fingerprints: Mapping[
 
 def _check(cells: Sequence[Cell], settings: SweepSettings, slot: Slot) -> str:
     """The device to train on; `UserError` for a level or option that the code does not have."""
-    distinct = {cell.stack_key: cell for cell in cells}
+    distinct = {(cell.stack_key, cell.regularizer.strength): cell for cell in cells}
     answer = slot.ask(Check(list(distinct.values()), settings.device))
     assert isinstance(answer, Checked)
     if answer.mistake is not None:
@@ -110,7 +131,7 @@ def _dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, conte
     """Print the plan with its cost. Fetches no data: the cost of a set that is not there stays unknown."""
     missing = {c.dataset.name for c in cells if not is_at_hand(c.dataset, settings.data_dir)}
     there = [cell for cell in cells if cell.dataset.name not in missing]
-    plan = _plan(cells, settings, _fingerprints(there, settings), store)
+    plan = _plan(cells, settings, _gather(there, settings).fingerprints, store)
     slot = Slot.start(context)
     device = _check(cells, settings, slot)
     stacks = group_into_stacks(plan.pending, settings.stack_size or _STACK_SIZE[device])
@@ -163,10 +184,6 @@ def _stale_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _resume() -> str:
-    return f"to go on: {shlex.join(['dreg-sweep', *sys.argv[1:]])}"
-
-
 def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
     if summary.trained:
         counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.trained.items()))
@@ -181,7 +198,8 @@ def _say_end(summary: Summary, plan: Plan, settings: SweepSettings) -> None:
         )
     if summary.stopped_early:
         print(
-            f"stopped early: the first failures are all alike; mend their cause, then {_resume()}", file=sys.stderr
+            f"stopped early: the first failures are all alike; mend their cause, then {to_go_on()}",
+            file=sys.stderr,
         )
     complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]
     print(f"{complete} of {len(plan.cells)} cells complete in {settings.results_dir}", file=sys.stderr)

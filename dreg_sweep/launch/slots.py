@@ -6,6 +6,7 @@ torch, composes the grid.
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,17 @@ def start_server() -> ForkServerContext:
     context.set_forkserver_preload(["dreg_sweep.launch.worker"])
     from multiprocessing import forkserver
 
-    forkserver.ensure_running()
+    # The server inherits what is ignored: Ctrl-C is the runner's to handle, from the first moment on.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     return context
+
+
+class WorkerLost(Exception):
+    """A worker that was asked a question is gone; the message is one line."""
 
 
 @dataclass
@@ -49,13 +59,13 @@ class Slot:
         return cls(process, ours)
 
     def ask(self, message: Any) -> Any:
-        """Send a message and wait for its answer; `RuntimeError` where the worker died over it."""
-        self.connection.send(message)
+        """Send a message and wait for its answer; `WorkerLost` where the worker died over it."""
         try:
+            self.connection.send(message)
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             self.process.join()
-            raise RuntimeError(f"a worker process died at the start ({self.ending})") from None
+            raise WorkerLost(f"a worker process ended before it could train ({self.ending})") from None
 
     def give(self, work: Work) -> None:
         """Hand over a stack; a worker that has died meanwhile is seen at the next `messages`."""

@@ -1,8 +1,10 @@
 """A slot's process: takes stacks one after the other, trains each on one thread, stores its rows."""
 
 import contextlib
+import os
 import resource
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -32,6 +34,8 @@ _DATASETS_IN_MEMORY = 2
 def serve(connection: Connection) -> None:
     """Answer messages until the runner closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -45,6 +49,14 @@ def serve(connection: Connection) -> None:
                     connection.send(_pilot(message, datasets))
                 case Work() as message:
                     connection.send(_work(message, datasets, connection))
+
+
+def _end_with_the_server() -> None:
+    """A killed runner takes its fork server along, and that must take this worker, whatever it is at."""
+    server = os.getppid()
+    while os.getppid() == server:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 class _Datasets:
@@ -92,16 +104,14 @@ def check_cell(cell: Cell) -> None:
 
 
 def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken | Unwritable:
-    started = time.perf_counter()
     try:
-        statuses = run_stack(work, datasets, connection)
+        return Finished(run_stack(work, datasets, connection))
     except StoreError as error:
         return Unwritable(str(error))
     except BrokenPipeError:  # the runner is gone
         raise
     except Exception as error:
         return Broken(traceback.format_exc(), isinstance(error, torch.OutOfMemoryError))
-    return Finished(statuses, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
