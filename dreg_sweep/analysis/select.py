@@ -10,6 +10,10 @@ from dreg_sweep.errors import UserError, unknown_level
 if TYPE_CHECKING:
     import pandas as pd
 
+_TOLD_BY_COLUMNS = {
+    *("model.name", "regularizer.name", "regularizer.strength", "dataset.name", "dataset.source"),
+    *("dataset.modality", "dataset.regime"),
+}
 ALL = "all"  # how a null train_size is written: the whole training set
 
 
@@ -80,10 +84,10 @@ def _as_written(factor: str, level: str, frame: "pd.DataFrame") -> str:
 
 
 def with_configured_factors(frame: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
-    """The frame with a column for each setting of `config` that has more than one value, such as model.widths, and their names.
+    """The frame with a column for each setting in `config` that has more than one value, and their names.
 
-    The four named factors, and what has a column already, are left out; a regularizer's and a dataset's own
-    settings too, since they differ with their names. Rows without a readable `config` have nulls.
+    Such as model.widths or regularizer.form. What has a column already is left out. Rows without a readable
+    `config` have nulls.
     """
     flat = [_flat_config(text) for text in frame["config"]]
     names = dict.fromkeys(name for config in flat for name in config)
@@ -103,24 +107,23 @@ def _flat_config(text: Any) -> dict[str, str]:
         return {}
     flat: dict[str, str] = {}
     for group, value in config.items() if isinstance(config, dict) else ():
-        if group not in ("regularizer", "dataset") and value is not None:
+        if value is not None:
             nested = value if isinstance(value, dict) else {"": value}
             for key, part in nested.items():
                 name = f"{group}.{key}".removesuffix(".")
                 flat[name] = part if isinstance(part, str) else json.dumps(part)
-    flat.pop("model.name", None)
-    return flat
+    return {name: value for name, value in flat.items() if name not in _TOLD_BY_COLUMNS}
 
 
 def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ()) -> None:
     """Raise UserError where a mean over datasets, activations and seeds would also average something else.
 
-    `strength` must not vary within one regularizer. `train_size`, `model` and the `configured` columns (see
-    `with_configured_factors`) must not vary within one dataset; between datasets they may (each has its own
-    size), being then part of what the dataset is.
+    `strength` and a regularizer's options must not vary within one regularizer. `train_size`, `model` and the
+    other `configured` columns (see `with_configured_factors`) must not vary within one dataset; between
+    datasets they may (each has its own size), being then part of what the dataset is.
     """
-    in_datasets = ((name, "dataset") for name in ("train_size", "model", *configured))
-    for factor, within in (("strength", "regularizer"), *in_datasets):
+    for factor in ("strength", "train_size", "model", *configured):
+        within = "regularizer" if factor == "strength" or factor.startswith("regularizer.") else "dataset"
         names = frame[factor].map(lambda value, factor=factor: level_name(factor, value))
         for level in ordered(within, frame[within]):
             present = _ascending(names[frame[within] == level].unique())
