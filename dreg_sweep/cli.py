@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -28,7 +29,11 @@ def _hydra_app() -> Callable[[], None]:
 
     from dreg_sweep.config import conf_dir
 
-    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    with warnings.catch_warnings():  # Hydra 1.3 warns where version_base is missing, 1.4 where it is given
+        warnings.simplefilter("ignore")
+        main = hydra.main(config_path=str(conf_dir()), config_name="config", version_base=None)
+
+    @main
     def one_cell(config: DictConfig) -> None:
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.hydra_config import HydraConfig

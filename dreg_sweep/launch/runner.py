@@ -42,12 +42,12 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings) -> int:
     settings = replace(settings, data_dir=settings.data_dir.resolve(), results_dir=settings.results_dir.resolve())
     context = start_server()
     store = Store(settings.results_dir)
-    if settings.dry_run:
-        _dry_run(cells, settings, store, context)
-        return 0
-    data = _gather(cells, settings)
-    store.create()
     try:
+        if settings.dry_run:
+            _dry_run(cells, settings, store, context)
+            return 0
+        data = _gather(cells, settings)
+        store.create()
         with store.lock():
             plan = _plan(cells, settings, data.fingerprints, store)
             summary = _train(plan, data, settings, store, context)
