@@ -1,6 +1,7 @@
 """A dataset in memory, checked, ready to be split: images or features (`ArrayData`), texts (`TextData`)."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,7 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(ABC):
     """What every dataset has.
 
     labels: part ("train", "test", and "validation" where official) → (n,) int64 in 0..K-1.
@@ -42,9 +43,9 @@ class Prepared:
         return len(self.labels["test"])
 
     @property
+    @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of images, (D,) of everything else: the shape behind one row of a split."""
-        raise NotImplementedError
 
     @cached_property
     def _carved(self) -> tuple[Rows, Rows]:
