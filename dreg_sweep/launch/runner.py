@@ -22,8 +22,8 @@ from dreg_sweep.rows import grid_rows
 from dreg_sweep.store import Store, StoreError
 
 # Cells trained together. On one CPU core the gain levels off between 2 and 5: ten MLPs (2,000 MNIST rows, 10
-# epochs) took 5.2, 3.5, 2.9, 3.3 s at 64-64 and 11.3, 6.6, 7.0, 7.0 s at 256-256 in stacks of 1, 2, 5, 10 (means of
-# two runs; a lone cell is trained beside a copy). A GPU wants more work a step; its number is a guess.
+# epochs) took 5.2, 3.5, 2.9, 3.3 s at 64-64 and 11.3, 6.6, 7.0, 7.0 s at 256-256 in stacks of 1, 2, 5, 10
+# (means of two runs; a lone cell is trained beside a copy). A GPU wants more work a step; its number is a guess.
 _STACK_SIZE = {"cpu": 5, "cuda": 20}
 
 
