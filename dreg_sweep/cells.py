@@ -1,13 +1,13 @@
 """A cell: one combination of factor levels, that is, one training run; its name, its hash and its random seeds."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dreg_sweep.data import DatasetSpec, NoiseLadder
+from dreg_sweep.streams import Streams, canonical_json, cell_streams
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,11 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Streams:
-    """Seeds of a cell's random streams in training; the data package draws the split by (dataset, size, seed)."""
-
-    initialization: int
-    batches: int
-    penalty: int  # penalty noise, dropout masks, power-iteration starts
-
-
-@dataclass(frozen=True)
 class Cell:
-    """One training run. `config` is the resolved configuration without what cannot change the result."""
+    """One training run. `config` is the resolved configuration without what cannot change the result.
+
+    A grid may have 100,000 of them: what is long and quickly made again (the JSON texts) is not kept.
+    """
 
     key: str  # readable and unique in its grid, for example mnist/relu/dreg/s0
     dataset: DatasetSpec
@@ -81,7 +75,7 @@ class Cell:
     config: Mapping[str, Any]
     overrides: tuple[str, ...] = ()  # what `dreg-sweep` takes to run this cell alone
 
-    @cached_property
+    @property
     def config_json(self) -> str:
         """`config` as canonical JSON (sorted keys): what the results' `config` column holds."""
         return canonical_json(self.config)
@@ -93,31 +87,20 @@ class Cell:
 
     @cached_property
     def stack_key(self) -> str:
-        """Equal for cells with one computation graph: all but the seed and the regularizer's strength."""
+        """Equal for cells with one computation graph: a digest of all but seed and strength."""
         config: dict[str, Any] = {**self.config, "seed": None, "path": self.dataset.path}
         config["regularizer"] = {**config["regularizer"], "strength": None}
-        return canonical_json(config)
+        return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:16]
 
     @cached_property
     def streams(self) -> Streams:
-        """Initialization and batch order depend on (dataset, train_size, model, seed) only."""
-        model = {"name": self.model.name, **self.model.options}
-        paired = (self.dataset.name, self.train_size, model, self.seed)
-        method = {"name": self.regularizer.name, **self.regularizer.options}
-        own = (*paired, self.activation, method, self.regularizer.strength)
-        return Streams(
-            initialization=stream_seed("initialization", *paired),
-            batches=stream_seed("batches", *paired),
-            penalty=stream_seed("penalty", *own),
+        """The seeds of the cell's random streams."""
+        return cell_streams(
+            dataset=self.dataset.name,
+            train_size=self.train_size,
+            model={"name": self.model.name, **self.model.options},
+            seed=self.seed,
+            activation=self.activation,
+            method={"name": self.regularizer.name, **self.regularizer.options},
+            strength=self.regularizer.strength,
         )
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values have equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def stream_seed(*parts: Any) -> int:
-    """A 63-bit seed that depends on all the parts (JSON values) and on nothing else."""
-    digest = hashlib.blake2b(canonical_json(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

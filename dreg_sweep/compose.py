@@ -1,12 +1,15 @@
-"""Composes the cells of a grid with Hydra's own machinery, once a combination of group levels.
+"""Composes the cells of a grid with Hydra's own machinery, as few times as will do.
 
-Hydra composes a job by merging YAML files (slow: all groups, Hydra's own included) and then setting the value
-overrides (fast). The jobs of a grid share few combinations of files, so each combination is merged once, and
-every job starts from a copy of it. The result equals Hydra's job by job.
+Hydra composes a job by merging YAML files (0.2 s: all groups, Hydra's own included), setting the value overrides
+and resolving interpolations (10 ms). The jobs of a grid share few combinations of files, so each combination is
+merged once. And many differ in plain values only, such as seeds: a number or a word in the place of another,
+which nothing else in the configuration refers to. Those are set in a copy of a configuration that was resolved
+once (microseconds). The result equals Hydra's job by job; whatever is not as plain as that takes the longer way.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +17,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings, cell_from_config, names_a_level, settings_from_config
@@ -40,33 +45,74 @@ class GridComposer:
         self._config_name = master.hydra.job.config_name
         self._hydra_overrides = list(master.hydra.overrides.hydra)
         self._parser = OverridesParser.create(config_loader=loader)
-        self._parsed: dict[str, Override] = {}
-        self._references: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._parsed: dict[str, _Parsed] = {}
         self._merged: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
-
-    def parse(self, text: str) -> Override:
-        """One override, parsed once however many jobs have it."""
-        if text not in self._parsed:
-            (self._parsed[text],) = self._parser.parse_overrides([text])
-        return self._parsed[text]
+        self._templates: dict[tuple[str, ...], _Template | None] = {}
 
     def resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The configuration of the job with these overrides, as plain values without the hydra node."""
-        parsed = [self.parse(text) for text in overrides]
-        groups = [o for o in parsed if self._loader.repository.group_exists(o.key_or_group)]
-        values = [o for o in parsed if o not in groups]
-        merged, hydra_config = self._merge(tuple(str(o.input_line) for o in groups))
-        HydraConfig.instance().set_config(hydra_config)  # what ${hydra:…} reads
-        config = copy.deepcopy(merged)
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        """The configuration of the job with these overrides, as plain values without the hydra node.
+
+        Jobs share the parts in which they do not differ: not to be changed.
+        """
+        plain = [text for text in overrides if self._parse(text).plain]
+        others = tuple(text for text in overrides if not self._parse(text).plain)
+        if others not in self._templates:
+            self._templates[others] = self._template(others)
+        template = self._templates[others]
+        keys = [self._parse(text).key for text in plain]
+        if template is None or not all(template.is_free(key) for key in keys):
+            return self._resolve(overrides)
+        config = template.config
+        for text, key in zip(plain, keys, strict=True):
+            config = _with(config, key.split("."), self._parse(text).value)
+        return config
+
+    def _resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """As Hydra does it."""
+        config = self._with_values_set(overrides)
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         assert isinstance(resolved, dict)
         return {str(key): value for key, value in resolved.items()}
 
+    def _with_values_set(self, overrides: Sequence[str]) -> DictConfig:
+        parsed = [self._parse(text).override for text in overrides]
+        groups = [o for o in parsed if self._loader.repository.group_exists(o.key_or_group)]
+        merged, hydra_config = self._merge(tuple(str(o.input_line) for o in groups))
+        HydraConfig.instance().set_config(hydra_config)  # what ${hydra:…} reads
+        config = copy.deepcopy(merged)
+        ConfigLoaderImpl._apply_overrides_to_config([o for o in parsed if o not in groups], config)
+        return config
+
+    def _template(self, overrides: tuple[str, ...]) -> "_Template | None":
+        """What jobs with these overrides and plain values beside them start from; None where that cannot be."""
+        try:
+            resolved = self._resolve(overrides)
+            referred = _referred_keys(self._with_values_set(overrides))
+        except (HydraException, OmegaConfBaseException):  # a plain value may be what it lacks
+            return None
+        if referred is None:
+            return None
+        values = {p.key for p in map(self._parse, overrides) if not self._loader.repository.group_exists(p.key)}
+        return _Template(resolved, referred | values)
+
+    def _parse(self, text: str) -> "_Parsed":
+        """One override, parsed once however many jobs have it."""
+        if text not in self._parsed:
+            (override,) = self._parser.parse_overrides([text])
+            is_group = self._loader.repository.group_exists(override.key_or_group)
+            value = None if override.is_delete() or override.is_sweep_override() else override.value()
+            simple = override.type is OverrideType.CHANGE and override.package is None and not is_group
+            plain = (
+                simple and type(value) in (int, float, bool, str) and not ("${" in str(value) or value == "???")
+            )
+            as_typed = None if override.is_delete() else str(override.get_value_element_as_str())
+            self._parsed[text] = _Parsed(override, override.key_or_group, as_typed, value, plain)
+        return self._parsed[text]
+
     def texts(self, overrides: Sequence[str]) -> dict[str, str]:
         """Key → value of the overrides, as typed."""
-        parsed = (self.parse(text) for text in overrides)
-        return {o.key_or_group: str(o.get_value_element_as_str()) for o in parsed if not o.is_delete()}
+        parsed = (self._parse(text) for text in overrides)
+        return {p.key: p.as_typed for p in parsed if p.as_typed is not None}
 
     def extra_levels(
         self, overrides: Sequence[str], config: Mapping[str, Any], swept: frozenset[str]
@@ -77,14 +123,10 @@ class GridComposer:
         them: one run has one key, however it was asked for.
         """
         texts = {key: text for key, text in self.texts(overrides).items() if names_a_level(key, swept)}
-        kept = [o for o in overrides if self.parse(o).key_or_group not in texts]
-        without = self._resolved(tuple(kept)) if texts else {}
+        if not texts:
+            return {}
+        without = self.resolve([text for text in overrides if self._parse(text).key not in texts])
         return {key: text for key, text in texts.items() if _at(config, key) != _at(without, key)}
-
-    def _resolved(self, overrides: tuple[str, ...]) -> dict[str, Any]:
-        if overrides not in self._references:
-            self._references[overrides] = self.resolve(overrides)
-        return self._references[overrides]
 
     def _merge(self, groups: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
         if groups not in self._merged:
@@ -96,6 +138,61 @@ class GridComposer:
                 del config["hydra"]
             self._merged[groups] = (config, hydra_config)
         return self._merged[groups]
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """An override. plain: it sets a key to a number or a word; as_typed: its value, None where it deletes."""
+
+    override: Override
+    key: str
+    as_typed: str | None
+    value: Any
+    plain: bool
+
+
+class _Template:
+    """A resolved configuration, and the keys that other parts of it (or overrides in it) speak of."""
+
+    def __init__(self, config: dict[str, Any], referred: Set[str]) -> None:
+        self.config, self._referred = config, referred
+        self._free: dict[str, bool] = {}
+
+    def is_free(self, key: str) -> bool:
+        """Whether setting this key changes nothing but the key: it is there, a leaf, and nobody refers to it."""
+        if key not in self._free:
+            value: Any = self.config
+            for part in key.split("."):
+                value = value.get(part, {}) if isinstance(value, dict) else {}
+            related = (
+                f"{other}.".startswith(f"{key}.") or f"{key}.".startswith(f"{other}.") for other in self._referred
+            )
+            self._free[key] = not isinstance(value, dict | list) and not any(related)
+        return self._free[key]
+
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+
+
+def _referred_keys(config: DictConfig) -> set[str] | None:
+    """The keys that interpolations name; None where one is not simply `${key}`."""
+    keys: set[str] = set()
+    todo: list[Any] = [OmegaConf.to_container(config, resolve=False)]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict | list):
+            todo.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, str) and "${" in value:
+            keys.update(_REFERENCE.findall(value))
+            if "${" in _REFERENCE.sub("", value):
+                return None
+    return keys
+
+
+def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy with the value at the path; what lies beside the path is shared."""
+    head, *rest = path
+    return {**config, head: _with(config[head], rest, value) if rest else value}
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:

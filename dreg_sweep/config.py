@@ -14,7 +14,10 @@ from dreg_sweep.errors import UserError
 DEVICES = ("auto", "cpu", "cuda")
 RERUNS = ("failed", "stale", "all", "none")
 
-_RUN_KEYS = ("name", "device", "slots", "stack_size", "data_dir", "results_dir", "rerun", "dry_run", "timeout")
+_RUN_KEYS = (
+    "name", "device", "slots", "slots_per_gpu", "stack_size", "data_dir", "results_dir", "rerun", "dry_run",
+    "timeout",
+)  # fmt: skip
 _CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
 _GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule")
 _NAMED_FACTORS = ("dataset", "activation", "regularizer", "seed")
@@ -30,10 +33,11 @@ class SweepSettings:
     data_dir: Path
     device: str
     slots: int | None
+    slots_per_gpu: int | None  # None: as many as the pilots say
     stack_size: int | None
     rerun: str
     dry_run: bool
-    timeout: float  # seconds without a sign of life from a worker
+    timeout: float | None  # seconds without a sign of life from a worker; None: as the pilots say
 
 
 def conf_dir() -> Path:
@@ -49,10 +53,11 @@ def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
         data_dir=Path(_text(config, "data_dir")),
         device=_choice(config, "device", DEVICES),
         slots=_optional_integer(config, "slots", 1),
+        slots_per_gpu=None if config.get("slots_per_gpu") == "auto" else _integer(config, "slots_per_gpu", 1),
         stack_size=_optional_integer(config, "stack_size", 1),
         rerun=_choice(config, "rerun", RERUNS),
         dry_run=_boolean(config, "dry_run"),
-        timeout=_positive(config, "timeout"),
+        timeout=None if config.get("timeout") is None else _positive(config, "timeout"),
     )
 
 

@@ -1,17 +1,16 @@
 """The plan: which cells of a grid still have to train, and their stacks in order."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dreg_sweep.cells import Cell
+from dreg_sweep.states import Wanted, differences, state
 from dreg_sweep.store import StoredCell
 
 
 @dataclass(frozen=True)
 class Stale:
-    """A cell whose stored row was made under another configuration or other data."""
+    """A cell whose stored row was made under another configuration, by other code or from other data."""
 
     cell: Cell
     differs: str  # for example "epochs 10 → 20"
@@ -22,7 +21,7 @@ class Plan:
     """A grid against its store. Every cell is in exactly one of done, failed, stale and missing."""
 
     cells: Sequence[Cell]
-    done: Sequence[Cell]  # done or diverged, under the configuration and data asked for
+    done: Sequence[Cell]  # done or diverged, under the configuration, code and data asked for
     failed: Sequence[Cell]
     stale: Sequence[Stale]
     missing: Sequence[Cell]
@@ -31,67 +30,62 @@ class Plan:
 
 def make_plan(
     cells: Sequence[Cell],
+    wanted: Mapping[str, Wanted],
     stored: Mapping[str, StoredCell],
-    fingerprints: Mapping[str, str],
+    stored_configs: Callable[[Collection[str]], Mapping[str, str]],
     rerun: str,
 ) -> Plan:
-    """Compare the grid with the store. `fingerprints`: cell key → its data now, absent where not known yet.
+    """Compare the grid with the store. `wanted`: cell key → what its result depends on, as of now.
 
     `rerun`: what is trained beside the missing cells: failed ones, stale ones too, all, or none.
     """
-    done, failed, stale, missing = [], [], [], []
+    groups: dict[str, list[Cell]] = {name: [] for name in ("done", "failed", "stale", "missing")}
     for cell in cells:
-        row = stored.get(cell.key)
-        if row is None:
-            missing.append(cell)
-        elif differs := _difference(cell, row, fingerprints.get(cell.key)):
-            stale.append(Stale(cell, differs))
-        elif row.status == "failed":
-            failed.append(cell)
-        else:
-            done.append(cell)
+        found = state(wanted[cell.key], stored.get(cell.key))
+        groups["done" if found == "diverged" else found].append(cell)
+    done, failed, stale, missing = groups.values()
+    by_key = {cell.key: cell for cell in stale}
+    words = differences(
+        {key: wanted[key] for key in by_key},
+        stored,
+        lambda keys: {key: by_key[key].config_json for key in keys},
+        stored_configs,
+    )
     chosen = {
         "none": missing,
         "failed": [*missing, *failed],
-        "stale": [*missing, *failed, *(entry.cell for entry in stale)],
+        "stale": [*missing, *failed, *stale],
         "all": cells,
     }[rerun]
     keys = {cell.key for cell in chosen}
-    return Plan(cells, done, failed, stale, missing, [cell for cell in cells if cell.key in keys])
+    return Plan(
+        cells,
+        done,
+        failed,
+        [Stale(cell, words[cell.key]) for cell in stale],
+        missing,
+        [cell for cell in cells if cell.key in keys],
+    )
 
 
-def _difference(cell: Cell, row: StoredCell, fingerprint: str | None) -> str:
-    """What separates a stored row from the cell, in words; empty where nothing does."""
-    if row.config_hash != cell.config_hash:
-        before, now = _flat(json.loads(row.config)), _flat(cell.config)
-        changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-        return ", ".join(f"{key} {before.get(key)} → {now.get(key)}" for key in changed)
-    if fingerprint is not None and row.data_fingerprint not in (None, fingerprint):
-        return f"data_fingerprint {row.data_fingerprint} → {fingerprint}"
-    return ""
+def group_into_stacks(cells: Sequence[Cell], size_of: Callable[[Cell], int]) -> list[list[Cell]]:
+    """Cells with one computation graph together, at most `size_of` one of them at a time.
 
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def group_into_stacks(cells: Sequence[Cell], stack_size: int) -> list[list[Cell]]:
-    """Cells with one computation graph together, at most `stack_size` at a time.
-
-    Ordered by the seeds a stack begins with, then as in the grid, so that complete paired blocks arrive first.
+    Ordered by the seeds a stack begins with, and within those so that what is compared comes together (the
+    methods on one dataset, activation, model and training size): complete paired blocks arrive first, however
+    the axes of the grid were ordered.
     """
     groups: dict[str, list[Cell]] = {}
-    for cell in cells:
+    block: dict[tuple[object, ...], int] = {}
+    position = {}
+    for i, cell in enumerate(cells):
         groups.setdefault(cell.stack_key, []).append(cell)
-    stacks = [
-        group[start : start + stack_size]
-        for group in groups.values()
-        for start in range(0, len(group), stack_size)
-    ]
-    position = {cell.key: i for i, cell in enumerate(cells)}
+        compared = (cell.dataset.name, cell.activation, cell.model.name, cell.train_size)
+        position[cell.key] = (block.setdefault(compared, i), i)
+    stacks = []
+    for group in groups.values():
+        size = size_of(group[0])
+        stacks += [group[start : start + size] for start in range(0, len(group), size)]
     return sorted(stacks, key=lambda stack: (stack[0].seed, position[stack[0].key]))
 
 

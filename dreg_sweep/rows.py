@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import Split
+from dreg_sweep.states import Wanted
 from dreg_sweep.store import StackRows
 
 if TYPE_CHECKING:  # the runner writes rows of failed cells and does without torch
@@ -30,9 +31,22 @@ def factor_columns(cell: Cell) -> dict[str, Any]:
     }
 
 
-def grid_rows(cells: Sequence[Cell], fingerprints: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The declared cells, for `Store.declare`; `fingerprints`: cell key → content hash of its data now."""
-    return [{**factor_columns(cell), "data_fingerprint": fingerprints[cell.key]} for cell in cells]
+def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[str, list[Any]]:
+    """The declared cells as columns, for `Store.declare`; `wanted`: cell key → the fingerprints as of now."""
+    return {
+        "cell": [cell.key for cell in cells],
+        "config_hash": [cell.config_hash for cell in cells],
+        "activation": [cell.activation for cell in cells],
+        "regularizer": [cell.regularizer.name for cell in cells],
+        "strength": [cell.regularizer.strength for cell in cells],
+        "dataset": [cell.dataset.name for cell in cells],
+        "seed": [cell.seed for cell in cells],
+        "model": [cell.model.name for cell in cells],
+        "train_size": [cell.train_size for cell in cells],
+        "data_fingerprint": [wanted[cell.key].data_fingerprint for cell in cells],
+        "code_fingerprint": [wanted[cell.key].code_fingerprint for cell in cells],
+        "config": [cell.config_json for cell in cells],
+    }
 
 
 def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]) -> StackRows:

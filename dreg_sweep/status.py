@@ -8,11 +8,14 @@ from typing import Any
 
 from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
-from dreg_sweep.store import Store
+from dreg_sweep.states import STATES, Wanted, differences, state
+from dreg_sweep.store import Store, StoredCell
+from dreg_sweep.store.runners import runners
 
-STATES = ("done", "failed", "diverged", "running", "missing", "stale")
 FACTORS = ("activation", "regularizer", "dataset", "seed", "model", "train_size", "strength")
+_WANTED = ("config_hash", "data_fingerprint", "code_fingerprint")
 _NAMED_AT_MOST = 10
+_LEVELS_AT_MOST = 20  # of one factor in the table
 INCOMPLETE = 3  # exit code
 
 
@@ -36,59 +39,85 @@ def status_report(folder: Path) -> dict[str, Any]:
     Errors: `UserError` where the folder is not one that a sweep has written to.
     """
     store = Store(folder)
-    declared = store.declared()
-    if not declared:
+    declared = store.declared(("cell", *FACTORS, *_WANTED))
+    keys = declared["cell"]
+    if not keys:
         raise UserError(f"{folder} holds no declared grid (no grid.parquet); give the results_dir of a sweep")
     stored, problems = store.index()
-    running = store.running()
-    states = {row["cell"]: _state(row, stored, running) for row in declared}
+    at_work = runners(folder)
+    running = {key for runner in at_work for key in runner.cells}
+    wanted = {key: Wanted(*those) for key, *those in zip(keys, *(declared[name] for name in _WANTED), strict=True)}
+    states = {key: "running" if key in running else state(wanted[key], stored.get(key)) for key in keys}
     counts = Counter(states.values())
-    factors: dict[str, dict[str, Counter[str]]] = {factor: {} for factor in FACTORS}
-    for row in declared:
-        for factor in FACTORS:
-            level = "all" if row[factor] is None else str(row[factor])
-            factors[factor].setdefault(level, Counter())[states[row["cell"]]] += 1
     return {
         "results_dir": str(folder),
-        "complete": counts["done"] + counts["diverged"] == len(declared),
-        "cells": len(declared),
-        **{state: counts[state] for state in STATES},
-        "factors": {
-            factor: {level: {state: counted[state] for state in STATES} for level, counted in levels.items()}
-            for factor, levels in factors.items()
-        },
-        "keys": {state: [key for key, s in states.items() if s == state] for state in STATES if state != "done"},
-        "errors": {key: stored[key].error for key, state in states.items() if state == "failed"},
+        "complete": counts["done"] + counts["diverged"] == len(keys),
+        "cells": len(keys),
+        **{name: counts[name] for name in STATES},
+        "factors": {factor: _per_level(declared[factor], states.values()) for factor in FACTORS},
+        "keys": {name: [key for key, s in states.items() if s == name] for name in STATES if name != "done"},
+        "stale_because": _stale_because(store, wanted, stored, states),
+        "errors": {key: stored[key].error for key, s in states.items() if s == "failed"},
+        "runners": [
+            {"pid": r.pid, "host": r.host, "job": r.job, "cells": len(r.cells), "seconds_silent": round(r.age, 1)}
+            for r in at_work
+        ],
         "warnings": problems,
     }
 
 
-def _state(row: Mapping[str, Any], stored: Mapping[str, Any], running: set[str]) -> str:
-    if row["cell"] in running:
-        return "running"
-    found = stored.get(row["cell"])
-    if found is None:
-        return "missing"
-    data = (found.data_fingerprint, row["data_fingerprint"])
-    changed = None not in data and data[0] != data[1]
-    return "stale" if changed or found.config_hash != row["config_hash"] else str(found.status)
+def _per_level(levels: Sequence[Any], states: Any) -> dict[str, dict[str, int]]:
+    counts = Counter(zip(levels, states, strict=True))
+    named = {level: "all" if level is None else str(level) for level in dict.fromkeys(levels)}
+    return {name: {s: counts[(level, s)] for s in STATES} for level, name in named.items()}
+
+
+def _stale_because(
+    store: Store, wanted: Mapping[str, Wanted], stored: Mapping[str, StoredCell], states: Mapping[str, str]
+) -> dict[str, str]:
+    stale = {key: wanted[key] for key, name in states.items() if name == "stale"}
+    return differences(stale, stored, store.declared_configs, store.configs)
 
 
 def _text(report: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{report[state]} {state}" for state in STATES if report[state])
+    counts = ", ".join(f"{report[name]} {name}" for name in STATES if report[name])
     verdict = "complete" if report["complete"] else "not complete"
     lines = [f"{report['results_dir']}: {verdict}, {report['cells']} cells: {counts}"]
-    for warning in report["warnings"]:
-        lines.append(f"warning: {warning}")
-    shown = [state for state in STATES if report[state]]
+    lines += [f"warning: {warning}" for warning in report["warnings"]]
+    for runner in report["runners"]:
+        job = f" (Slurm job {runner['job']})" if runner["job"] else ""
+        lines.append(
+            f"at work: pid {runner['pid']} on {runner['host']}{job}, {runner['cells']} cells in training, "
+            f"last sign of life {runner['seconds_silent']:.0f} s ago"
+        )
+    shown = [name for name in STATES if report[name]]
     width = max(len(f"{factor}={level}") for factor, levels in report["factors"].items() for level in levels)
-    lines.append(" " * width + "".join(f"{state:>10}" for state in shown))
+    lines.append(" " * width + "".join(f"{name:>10}" for name in shown))
     for factor, levels in report["factors"].items():
         if len(levels) > 1:
-            for level, counted in levels.items():
-                row = "".join(f"{counted[state]:>10}" for state in shown)
-                lines.append(f"{factor}={level}".ljust(width) + row)
-    for state, keys in report["keys"].items():
-        named = ", ".join(keys[:_NAMED_AT_MOST]) + (", …" if len(keys) > _NAMED_AT_MOST else "")
-        lines += [f"{state}: {named}"] * bool(keys)
+            lines += _table(factor, levels, shown, width)
+    for name, keys in report["keys"].items():
+        lines += [f"{name}: {_named(keys)}"] * bool(keys)
+    ways: dict[str, list[str]] = {}
+    for key, words in report["stale_because"].items():
+        ways.setdefault(words, []).append(key)
+    lines += [f"stale by {words}: {len(keys)} cells, for example {keys[0]}" for words, keys in ways.items()]
     return "\n".join(lines)
+
+
+def _table(factor: str, levels: Mapping[str, Mapping[str, int]], shown: Sequence[str], width: int) -> list[str]:
+    """One line a level; of a factor with very many, those that are not all done and the first few others."""
+    chosen = list(levels)
+    if len(levels) > _LEVELS_AT_MOST:
+        chosen.sort(key=lambda level: levels[level]["done"] == sum(levels[level].values()))
+        chosen = chosen[:_LEVELS_AT_MOST]
+    lines = [
+        f"{factor}={level}".ljust(width) + "".join(f"{levels[level][name]:>10}" for name in shown)
+        for level in chosen
+    ]
+    rest = len(levels) - len(chosen)
+    return lines + [f"{factor}: {rest} more levels, in --json"] * bool(rest)
+
+
+def _named(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_NAMED_AT_MOST]) + (", …" if len(keys) > _NAMED_AT_MOST else "")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreg_sweep.cells import Recipe, Streams
+from dreg_sweep.cells import Recipe
 from dreg_sweep.data import Split
 from dreg_sweep.evaluate import Probe, test_counts, train_counts
 from dreg_sweep.models import Network
@@ -17,6 +17,7 @@ from dreg_sweep.optimizers import StackedParameters, get_optimizer
 from dreg_sweep.regularizers import Regularizer
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.stack import Stack, batch_order, seeded_generators
+from dreg_sweep.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def train_stack(
     The cells share network, regularizer, recipe and the shapes of their splits; they differ in strength, seeds
     and data. `on_progress` hears the trained fraction after each epoch.
 
-    On the CPU with one thread an outcome is bit-identical in every stack that holds the cell. One matrix alone
-    goes another way through the batched product than two or more, so a lone cell is trained beside a copy.
+    On the CPU, in the environment of a slot (`launch.slots.ARITHMETIC`), an outcome is bit-identical in every
+    stack that holds the cell. One matrix alone goes another way through the batched product than two or more,
+    so a lone cell is trained beside a copy.
     """
     if len(cells) == 1:
         return train_stack(network, regularizer, recipe, [*cells, *cells], device, on_progress)[:1]

@@ -41,8 +41,10 @@ class LocalLauncher(Launcher):
         """Compose the jobs' cells and train what the store lacks; `SystemExit` where that does not end well."""
         from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.runner import run_sweep
+        from dreg_sweep.launch.slots import start_server
 
+        context = start_server()
         grid = compose_grid(self._context.config_loader, self._config, job_overrides)
-        if code := run_sweep(grid.cells, grid.settings):
+        if code := run_sweep(grid.cells, grid.settings, context):
             raise SystemExit(code)
         return []

@@ -1,11 +1,12 @@
-"""Shared by all tests: one thread, as in a slot."""
+"""Shared by all tests: the arithmetic of a slot."""
 
 import os
 
 import pytest
 
-for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_variable] = "1"  # before torch or numpy is imported
+from dreg_sweep.launch.slots import ARITHMETIC
+
+os.environ.update(ARITHMETIC)  # before torch or numpy is imported
 
 
 @pytest.fixture(scope="session")

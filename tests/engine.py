@@ -4,11 +4,12 @@ import numpy as np
 import torch
 
 from dreg_sweep.activations import ACTIVATIONS
-from dreg_sweep.cells import OptimizerSpec, Recipe, ScheduleSpec, Streams
+from dreg_sweep.cells import OptimizerSpec, Recipe, ScheduleSpec
 from dreg_sweep.data.split import Split
 from dreg_sweep.models import MLP
 from dreg_sweep.regularizers import get_regularizer
 from dreg_sweep.stack import Stack, seeded_generators
+from dreg_sweep.streams import Streams
 from dreg_sweep.train import CellPlan, train_stack
 
 ADAMW = OptimizerSpec("adamw", 1e-2, {"betas": [0.9, 0.999], "eps": 1e-8})

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dreg_sweep.store import CELLS_SCHEMA
+from dreg_sweep.store.runners import runners
+from dreg_sweep.store.schema import CELLS_SCHEMA
 from tests.commands import cells, run, start, wait_until
 
 TINY = ("epochs=2", "model.widths=[16]", "train_size=200")
@@ -164,8 +165,7 @@ SLOW = ("seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
 
 def in_training(folder):
     """Whether the sweep of this results folder is training cells."""
-    running = folder / ".running"
-    return running.exists() and running.read_text()
+    return [runner for runner in runners(folder) if runner.cells]
 
 
 def test_the_cells_of_a_killed_worker_are_tried_again(tmp_path):

@@ -1,9 +1,12 @@
 """From conf/ to cells: every file composes, cells are named and hashed as promised, mistakes are one line."""
 
+import itertools
 import random
 from dataclasses import replace
 
 import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.compose import GridComposer, compose_grid
@@ -92,6 +95,60 @@ def test_quickstart_is_240_cells_of_embedded_data():
     cells = compose_grid(*experiment_jobs("quickstart")).cells
     assert len(cells) == 240
     assert {cell.dataset.name for cell in cells} == {"digits", "toy_text"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "epochs=7; seed=8; train_size=90; regularizer.strength=1e-2",
+        "regularizer=igpen; regularizer.strength=5; model.widths=[4]; model=mlp",
+        "name=mine; seed=1",  # results_dir speaks of name
+        "seed=1; seed=2",
+        "epochs=3; steps=${epochs}; batch_size=4",
+        "batch_size=4; epochs=3; steps=${epochs}",
+        "+dataset.options={a:1,b:2}; dataset.options.a=3",
+        "dataset=text_table; dataset.path=t; +dataset.options.a=1; dataset.options={a:5}",
+        "activation='gelu'; name='a b'; data_dir=\"x=y\"",
+        "train_size=null; seed=0x10; epochs=1_0; device=true",
+        "regularizer.strength=inf; regularizer=dropout",
+        "+dataset.options.depth=3; ++seed=4; ~noise.text_rate",
+        "dataset=arrays; dataset.path=a.npz; dataset.name=mine",
+        "dataset.name=b; dataset=toy_text; seed=3",
+        "name=${oc.env:HOME,nobody}; seed=3",
+        "noise.pixel_sigma=[0.5]; noise.pixel_sigma.0=2",
+        "seed=\\${epochs}",
+        "experiment=quickstart; epochs=2",
+    ],
+)
+def test_overrides_of_any_kind_compose_as_hydra_composes_them(overrides):
+    loader, master = loader_and_master()
+    composer = GridComposer(loader, master)
+    for seed in (5, 6, 7):
+        job = [*overrides.split("; "), f"batch_size={seed}"]
+        assert composer.resolve(job) == composed_by_hydra(loader, master, job)
+
+
+@pytest.mark.parametrize(
+    "overrides", ["seeds=3", "seed.more=3", "optimizer.lr.x=1", "seed=???", "name=${nothing}"]
+)
+def test_what_hydra_refuses_is_refused(overrides):
+    loader, master = loader_and_master()
+    composer = GridComposer(loader, master)
+    composer.resolve(["seed=4"])
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composer.resolve([overrides])
+
+
+def test_plain_values_are_set_without_hydra(monkeypatch):
+    """The long way is taken once for a combination of groups and of values that are not plain."""
+    loader, master = loader_and_master()
+    composer = GridComposer(loader, master)
+    taken = []
+    long_way = composer._resolve
+    monkeypatch.setattr(composer, "_resolve", lambda job: (taken.append(job), long_way(job))[1])
+    for name, seed, lr in itertools.product(("none", "dreg"), range(20), (0.1, 0.2)):
+        composer.resolve([f"regularizer={name}", f"seed={seed}", "model.widths=[4]", f"optimizer.lr={lr}"])
+    assert len(taken) == 2
 
 
 def test_jobs_compose_as_hydra_composes_them():

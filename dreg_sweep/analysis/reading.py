@@ -87,19 +87,23 @@ def _read_folder(path: Path, warnings: list[str]) -> "pd.DataFrame":
         foreign = []
     if not stored:
         raise UserError(f"{path} holds no results: no parquet file in {folder}")
-    if foreign:
-        warnings.append(f"{folder}: left out {_listing(foreign)}, not named <sequence>-<digest>.parquet")
     parts = []
     unreadable = []
     # Highest sequence first, the file name breaking ties, so that the first row of a cell is the one to keep.
     for file in sorted(stored, key=lambda file: (_sequence(file), file.name), reverse=True):
         try:
             part = pd.read_parquet(file, partitioning=None)  # a folder called a=b is no column
+        except FileNotFoundError:
+            return _read_folder(path, warnings)  # joined with others meanwhile, by a sweep that goes on
         except Exception:
             unreadable.append(file)
             continue
         part["_file"] = file.name
         parts.append(part.astype(object))
+    if any(file.stem.endswith("-joined") and file not in set(stored) for file in folder.glob("*.parquet")):
+        return _read_folder(path, warnings)
+    if foreign:
+        warnings.append(f"{folder}: left out {_listing(foreign)}, not named <sequence>-<digest>.parquet")
     if unreadable:
         warnings.append(f"{folder}: left out {_listing(sorted(unreadable))}, unreadable")
     if not parts:

@@ -1,11 +1,9 @@
 """Hands stacks to slots until all are trained, and outlives the workers it hands them to."""
 
 import itertools
-import os
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from typing import Any
@@ -13,13 +11,19 @@ from typing import Any
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
 from dreg_sweep.launch.messages import Broken, Finished, Progress, Unwritable, Work
+from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.slots import Slot, messages
-from dreg_sweep.provenance import code_version
+from dreg_sweep.provenance import code_fingerprint, code_version
 from dreg_sweep.rows import failed_rows
 from dreg_sweep.store import Store, StoreError
+from dreg_sweep.store.runners import Presence
 
 _ALIKE = 3  # failures with one traceback, before anything succeeded, that end a sweep
+_FILES = 300  # stacks stored since files were last joined: readers want few files
+# A worker is hung when it is silent (an epoch is a sign of life) for this many times as long as the whole stack
+# was predicted to take, and for some minutes at least: a laptop that is busy with something else is no hang.
+_PATIENCE, _PATIENCE_AT_LEAST, _PATIENCE_UNKNOWN = 10.0, 300.0, 1800.0
 
 
 @dataclass
@@ -29,41 +33,57 @@ class Summary:
     trained: Counter[str] = field(default_factory=Counter)  # status → cells
     errors: dict[str, list[Cell]] = field(default_factory=dict)
     seconds: float = 0.0
+    peak_bytes: int = 0  # of the slot that needed most
     stopped_early: bool = False
 
 
-class Dispatch:
-    """One run of a plan's stacks.
+@dataclass
+class _Stack:
+    """Cells to train together; `cost` in the units of the forecast, `patience` in seconds."""
 
-    costs: cell key → work in arbitrary units. finished: keys with a result in the store, which no failure may
-    replace. first: a worker that has already been asked to check the stacks.
+    cells: Sequence[Cell]
+    cost: float
+    patience: float
+    retry: bool = False  # has failed once
+    sequence: int = 0
+    fraction: float = 0.0  # trained
+
+    def part(self, cells: Sequence[Cell], retry: bool) -> "_Stack":
+        """Some of the cells, to be trained by themselves."""
+        return _Stack(cells, self.cost * len(cells) / len(self.cells), self.patience, retry)
+
+
+class Dispatch:
+    """One run of a plan's stacks on slots that are there.
+
+    finished: keys with a result in the store, which no failure may replace.
     """
 
     def __init__(
         self,
         stacks: Sequence[Sequence[Cell]],
-        costs: Mapping[str, float],
+        forecast: Forecast,
         finished: Set[str],
         settings: SweepSettings,
         store: Store,
-        device: str,
+        presence: Presence,
         context: ForkServerContext,
-        first: Slot,
+        slots: list[Slot],
     ) -> None:
-        self._settings, self._store, self._device, self._context = settings, store, device, context
-        self._costs, self._finished = costs, finished
+        self._settings, self._store, self._presence = settings, store, presence
+        self._context, self._slots, self._finished = context, slots, finished
         self._sequences = itertools.count(store.next_sequence())
-        self._queue = deque(self._new_work(stack) for stack in stacks)
-        workers = min(settings.slots or default_slots(device), len(stacks))
-        self._slots = [first, *(Slot.start(context) for _ in range(workers - 1))]
-        self._fractions: dict[int, float] = {}  # sequence of a running stack → trained fraction
-        self._progress = SweepProgress(sum(len(stack) for stack in stacks), sum(map(self._cost, stacks)))
+        costs = forecast.costs(stacks)
+        self._queue = deque(
+            _Stack(cells, cost, settings.timeout or _patience(forecast.seconds(cells)))
+            for cells, cost in zip(stacks, costs, strict=True)
+        )
+        self._running: dict[Slot, _Stack] = {}
+        self._files = 0
+        predicted = sum(costs) / len(slots) if forecast.chosen else None
+        self._progress = SweepProgress(sum(map(len, stacks)), sum(costs), predicted)
         self._summary = Summary()
         self._alike: Counter[str] = Counter()  # traceback → stacks it ended
-
-    def _new_work(self, cells: Sequence[Cell], retry: bool = False) -> Work:
-        settings = self._settings
-        return Work(next(self._sequences), cells, settings.data_dir, settings.results_dir, self._device, retry)
 
     def run(self) -> Summary:
         """Train everything and leave no worker behind.
@@ -73,7 +93,7 @@ class Dispatch:
         started = time.perf_counter()
         try:
             with self._progress:
-                while self._queue or any(slot.work for slot in self._slots):
+                while self._queue or self._running:
                     self._turn()
         finally:
             for slot in self._slots:
@@ -82,36 +102,39 @@ class Dispatch:
         return self._summary
 
     def _turn(self) -> None:
-        idle = [slot for slot in self._slots if slot.work is None]
-        for slot in idle[: len(self._queue)]:
-            slot.give(self._queue.popleft())
-        if idle:
-            self._store.mark_running([c.key for slot in self._slots if slot.work for c in slot.work.cells])
-        for slot, message in messages([slot for slot in self._slots if slot.work], timeout=0.25):
+        for slot in self._slots:
+            if slot not in self._running and self._queue:
+                self._begin(slot, self._queue.popleft())
+        self._presence.trains([cell.key for stack in self._running.values() for cell in stack.cells])
+        for slot, message in messages(list(self._running), timeout=0.25):
             self._hear(slot, message)
-        for slot in [slot for slot in self._slots if slot.work]:
-            if time.monotonic() - slot.heard > self._settings.timeout:
+        for slot, stack in list(self._running.items()):
+            if slot.silence > stack.patience:
                 slot.stop()
-                self._lose(slot, f"worker silent for {self._settings.timeout:g} s, and ended")
-        running = (
-            self._cost(s.work.cells) * self._fractions.get(s.work.sequence, 0.0) for s in self._slots if s.work
-        )
-        self._progress.running_cost = sum(running)
+                self._lose(slot, f"worker silent for {stack.patience:.0f} s, and ended")
+        if self._files >= _FILES:
+            self._store.compact(below=min((stack.sequence for stack in self._running.values()), default=None))
+            self._files = 0
+        self._progress.running_cost = sum(stack.cost * stack.fraction for stack in self._running.values())
         self._progress.show()
 
+    def _begin(self, slot: Slot, stack: _Stack) -> None:
+        settings = self._settings
+        stack.sequence, stack.fraction = next(self._sequences), 0.0
+        self._running[slot] = stack
+        slot.give(Work(stack.sequence, stack.cells, settings.data_dir, settings.results_dir, slot.device))
+
     def _hear(self, slot: Slot, message: Any) -> None:
-        work = slot.work
-        assert work is not None
-        if isinstance(message, Progress):
-            self._fractions[work.sequence] = message.fraction
-            return
         match message:
+            case Progress():
+                self._running[slot].fraction = message.fraction
             case Finished():
-                slot.work = None
-                self._count(work.cells, Counter(message.statuses))
+                stack = self._running.pop(slot)
+                self._files += 1
+                self._summary.peak_bytes = max(self._summary.peak_bytes, message.peak_bytes)
+                self._count(stack, Counter(message.statuses))
             case Broken():
-                slot.work = None
-                self._fail(work, message.error, message.out_of_memory)
+                self._fail(self._running.pop(slot), message.error, slot.device, message.out_of_memory)
             case Unwritable():
                 raise StoreError(message.reason)
             case _:
@@ -119,47 +142,47 @@ class Dispatch:
 
     def _lose(self, slot: Slot, error: str) -> None:
         """A worker is gone: a new one takes its slot, its stack has failed."""
-        assert slot.work is not None
-        self._slots[self._slots.index(slot)] = Slot.start(self._context)
-        self._fail(slot.work, error)
+        self._slots[self._slots.index(slot)] = Slot.start(self._context, slot.device)
+        self._fail(self._running.pop(slot), error, slot.device)
 
-    def _fail(self, work: Work, error: str, out_of_memory: bool = False) -> None:
+    def _fail(self, stack: _Stack, error: str, device: str, out_of_memory: bool = False) -> None:
         """Give each cell of a failed stack another try, alone; a cell that fails again is stored as failed.
 
         A stack that was too large for the GPU is halved instead.
         """
-        self._fractions.pop(work.sequence, None)
-        if out_of_memory and len(work.cells) > 1:
-            half = len(work.cells) // 2
-            self._queue.extendleft(self._new_work(part) for part in (work.cells[half:], work.cells[:half]))
+        cells = stack.cells
+        if out_of_memory and len(cells) > 1:
+            half = len(cells) // 2
+            self._queue.extendleft(stack.part(cells, stack.retry) for cells in (cells[half:], cells[:half]))
             return
         self._alike[error] += 1
-        if not work.retry:
-            self._queue.extendleft(self._new_work([cell], retry=True) for cell in reversed(work.cells))
+        if not stack.retry:
+            self._queue.extendleft(stack.part([cell], retry=True) for cell in reversed(cells))
         else:
-            provenance = {"device": self._device, "code_version": code_version()}
-            lost = [cell for cell in work.cells if cell.key not in self._finished]
-            if lost:
-                self._store.write_stack(work.sequence, failed_rows(lost, error, provenance))
-            self._summary.errors.setdefault(error, []).extend(work.cells)
-            self._count(work.cells, Counter(failed=len(work.cells)))
+            lost = [cell for cell in cells if cell.key not in self._finished]
+            for cell in lost:
+                provenance = {
+                    "device": device.partition(":")[0],
+                    "code_version": code_version(),
+                    "code_fingerprint": code_fingerprint(cell.activation, cell.regularizer.name),
+                }
+                self._store.write_stack(next(self._sequences), failed_rows([cell], error, provenance))
+                self._files += 1
+            self._summary.errors.setdefault(error, []).extend(cells)
+            self._count(stack, Counter(failed=len(cells)))
         if self._alike[error] >= _ALIKE and not self._summary.trained["done"]:
             self._summary.stopped_early = True
             self._queue.clear()
 
-    def _cost(self, cells: Sequence[Cell]) -> float:
-        return sum(self._costs[cell.key] for cell in cells)
-
-    def _count(self, cells: Sequence[Cell], statuses: Counter[str]) -> None:
+    def _count(self, stack: _Stack, statuses: Counter[str]) -> None:
         self._summary.trained += statuses
-        self._progress.finished += len(cells)
-        self._progress.finished_cost += self._cost(cells)
+        self._progress.finished += len(stack.cells)
+        self._progress.finished_cost += stack.cost
         self._progress.failed += statuses["failed"]
         self._progress.diverged += statuses["diverged"]
 
 
-def default_slots(device: str) -> int:
-    """One a CPU core that this process may use, or one for the GPU."""
-    if device == "cuda":
-        return 1
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def _patience(predicted: float | None) -> float:
+    if predicted is None:
+        return _PATIENCE_UNKNOWN
+    return max(_PATIENCE * predicted, _PATIENCE_AT_LEAST)

@@ -9,35 +9,62 @@ from dreg_sweep.cells import Cell
 
 @dataclass(frozen=True)
 class Check:
-    """To a slot: are these cells something that the code can train?"""
+    """To a slot: are these cells something that the code can train, and on what device?
+
+    device: auto, cpu or cuda; None where the cells will be trained on another machine.
+    """
 
     cells: Sequence[Cell]
-    device: str
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device (`cpu`, `cuda:0`, …) and its memory in bytes, 0 where that is not counted."""
+
+    name: str
+    memory: int = 0
+
+    @property
+    def kind(self) -> str:
+        """cpu or cuda."""
+        return self.name.partition(":")[0]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The answer: the mistake in one line, or None; the device that `auto` means here."""
+    """The answer: the mistake in one line, or None; the devices to train on."""
 
     mistake: str | None
-    device: str
+    devices: Sequence[Device]
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """To a slot: how long would these cells take as one stack?"""
+    """To a slot: how long would the first n of these cells take as one stack, for each n of `sizes`?"""
 
     cells: Sequence[Cell]
+    sizes: Sequence[int]
     data_dir: Path
     device: str
 
 
 @dataclass(frozen=True)
-class Piloted:
-    """The answer, extrapolated from a few steps; the peak is the process's so far."""
+class Measure:
+    """Of a stack of this size: predicted seconds of training and evaluation, and the slot's peak memory."""
 
+    size: int
     seconds: float
     peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Piloted:
+    """The answer: one measure a size, as far as the pilot came; an error that ended it before (too many cells
+    for the GPU are none)."""
+
+    measures: Sequence[Measure]
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +76,6 @@ class Work:
     data_dir: Path
     results_dir: Path
     device: str
-    retry: bool = False  # cells that have failed once
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,7 @@ class Finished:
     """From a slot: the stack is stored; one status a cell, in the order of its cells."""
 
     statuses: Sequence[str]
+    peak_bytes: int
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,19 @@ _LINE_EVERY = 15.0  # seconds between plain lines
 class SweepProgress:
     """Counts cells and their cost, and tells rate and remaining time.
 
-    The remaining time extrapolates the cost done so far, running stacks counted by their trained fraction.
+    The remaining time extrapolates the cost done so far, running stacks counted by their trained fraction. Where
+    pilots have `predicted` the seconds of the whole, it starts from that, and half believes it until as much as
+    half a minute of it, or a twentieth, is done.
     """
 
-    def __init__(self, cells: int, cost: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.cells, self.cost, self.clock = cells, cost, clock
+    def __init__(
+        self,
+        cells: int,
+        cost: float,
+        predicted: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cells, self.cost, self.predicted, self.clock = cells, cost, predicted, clock
         self.finished = self.failed = self.diverged = 0
         self.finished_cost = self.running_cost = 0.0
         self.started = self.last_line = clock()
@@ -55,12 +63,21 @@ class SweepProgress:
         parts = [f"{self.finished}/{self.cells} cells"]
         if self.finished and elapsed > 0:
             parts.append(f"{60 * self.finished / elapsed:.0f} cells/min")
-        done = self.finished_cost + self.running_cost
-        if done and self.finished < self.cells:
-            parts.append(f"{_clock_text(elapsed * (self.cost - done) / done)} left")
+        left = self.seconds_left(elapsed)
+        if left is not None and self.finished < self.cells:
+            parts.append(f"{_clock_text(left)} left")
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.diverged} diverged"] * bool(self.diverged)
         return ", ".join(parts)
+
+    def seconds_left(self, elapsed: float) -> float | None:
+        """The remaining time; None where there is nothing yet to tell it from."""
+        done = self.finished_cost + self.running_cost
+        believed = 0.0 if self.predicted is None else max(30.0, self.predicted / 20)  # seconds
+        virtual = believed * self.cost / self.predicted if self.predicted else 0.0
+        if not done + virtual:
+            return None
+        return (elapsed + believed) * (self.cost - done) / (done + virtual)
 
 
 def _clock_text(seconds: float) -> str:

@@ -14,15 +14,20 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from dreg_sweep.launch.messages import Work
-
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# One thread a slot. And MKL is to take the same way through a matrix product wherever the matrix lies in memory:
+# left alone it looks at the alignment on some processors (AMD's among them), and a cell's last bits would depend
+# on its place in the stack. The price was not measurable on an AMD EPYC (five matrices a batch, 16 to 784 wide).
+ARITHMETIC = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_CBWR": "AUTO,STRICT",
+}
 
 
 def start_server() -> ForkServerContext:
     """Start importing torch in the server process; returns at once."""
-    for variable in _ONE_THREAD:
-        os.environ[variable] = "1"
+    os.environ.update(ARITHMETIC)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dreg_sweep.launch.worker"])
     from multiprocessing import forkserver
@@ -40,23 +45,23 @@ class WorkerLost(Exception):
     """A worker that was asked a question is gone; the message is one line."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
     """One worker process and what it is at."""
 
     process: ForkServerProcess
     connection: Connection
-    work: Work | None = None
+    device: str = "cpu"  # what it trains on, a torch device
     heard: float = 0.0  # monotonic time of the last sign of life
 
     @classmethod
-    def start(cls, context: ForkServerContext) -> "Slot":
+    def start(cls, context: ForkServerContext, device: str = "cpu") -> "Slot":
         """A new worker, ready for a message."""
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
-        return cls(process, ours)
+        return cls(process, ours, device)
 
     def ask(self, message: Any) -> Any:
         """Send a message and wait for its answer; `WorkerLost` where the worker died over it."""
@@ -67,14 +72,18 @@ class Slot:
             self.process.join()
             raise WorkerLost(f"a worker process ended before it could train ({self.ending})") from None
 
-    def give(self, work: Work) -> None:
-        """Hand over a stack; a worker that has died meanwhile is seen at the next `messages`."""
-        self.work = work
+    def give(self, message: Any) -> None:
+        """Send a message that is answered later; a worker that has died is seen at the next `messages`."""
         self.heard = time.monotonic()
         try:
-            self.connection.send(work)
+            self.connection.send(message)
         except (BrokenPipeError, ConnectionResetError):
             self.process.join()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last message to or from the worker."""
+        return time.monotonic() - self.heard
 
     @property
     def ending(self) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import threading
 import time
@@ -18,10 +17,23 @@ from dreg_sweep.activations import get_activation
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared, make_split
 from dreg_sweep.errors import UserError
-from dreg_sweep.launch.messages import Broken, Check, Checked, Finished, Pilot, Piloted, Progress, Unwritable, Work
+from dreg_sweep.launch.memory import peak_bytes, reset_peak
+from dreg_sweep.launch.messages import (
+    Broken,
+    Check,
+    Checked,
+    Device,
+    Finished,
+    Measure,
+    Pilot,
+    Piloted,
+    Progress,
+    Unwritable,
+    Work,
+)
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
-from dreg_sweep.provenance import code_version
+from dreg_sweep.provenance import code_fingerprint, code_version
 from dreg_sweep.regularizers import Regularizer, get_regularizer
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
@@ -75,22 +87,25 @@ class _Datasets:
 
 
 def _check(message: Check) -> Checked:
-    device = resolve_device(message.device)
     try:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("device=cuda, but torch finds no CUDA device here; choose cpu or auto")
         for cell in message.cells:
             check_cell(cell)
+        return Checked(None, [] if message.device is None else find_devices(message.device))
     except UserError as mistake:
-        return Checked(str(mistake), device)
-    return Checked(None, device)
+        return Checked(str(mistake), [])
 
 
-def resolve_device(device: str) -> str:
-    """`auto` is a GPU where torch finds one."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def find_devices(device: str) -> list[Device]:
+    """All GPUs that torch sees, for `cuda` or where `auto` finds some; else the CPU.
+
+    torch sees what `CUDA_VISIBLE_DEVICES` lets it see. `UserError` for `cuda` where there is none.
+    """
+    if device != "cpu" and torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return [Device(f"cuda:{i}", torch.cuda.get_device_properties(i).total_memory) for i in range(count)]
+    if device == "cuda":
+        raise UserError("device=cuda, but torch finds no CUDA device here; choose cpu or auto")
+    return [Device("cpu")]
 
 
 def check_cell(cell: Cell) -> None:
@@ -105,13 +120,22 @@ def check_cell(cell: Cell) -> None:
 
 def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken | Unwritable:
     try:
-        return Finished(run_stack(work, datasets, connection))
+        _use(work.device)
+        statuses = run_stack(work, datasets, connection)
+        return Finished(statuses, peak_bytes(work.device))
     except StoreError as error:
         return Unwritable(str(error))
     except BrokenPipeError:  # the runner is gone
         raise
     except Exception as error:
         return Broken(traceback.format_exc(), isinstance(error, torch.OutOfMemoryError))
+
+
+def _use(device: str) -> None:
+    """Begin a stack on this device."""
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    reset_peak(device)
 
 
 @dataclass(frozen=True)
@@ -158,6 +182,7 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
         "device": device_name(work.device),
         "data_fingerprint": stack.prepared.fingerprint,
         "code_version": code_version(),
+        "code_fingerprint": code_fingerprint(work.cells[0].activation, work.cells[0].regularizer.name),
         "torch_version": torch.__version__,
     }
     splits = [plan.split for plan in stack.plans]
@@ -166,14 +191,19 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
 
 
 def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
-    stack = _assemble(message.cells, message.data_dir, datasets)
-    device = torch.device(message.device)
-    seconds = predict_seconds(stack.network, stack.regularizer, message.cells[0].recipe, stack.plans, device)
-    if device.type == "cuda":
-        return Piloted(seconds, torch.cuda.max_memory_allocated())
-    return Piloted(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    measures: list[Measure] = []
+    try:
+        for size in message.sizes:
+            _use(message.device)
+            stack = _assemble(message.cells[:size], message.data_dir, datasets)
+            device, recipe = torch.device(message.device), message.cells[0].recipe
+            seconds = predict_seconds(stack.network, stack.regularizer, recipe, stack.plans, device)
+            measures.append(Measure(size, seconds, peak_bytes(message.device)))
+    except Exception as error:  # training will meet it again, and store it
+        return Piloted(measures, traceback.format_exc() if not isinstance(error, torch.OutOfMemoryError) else None)
+    return Piloted(measures)
 
 
 def device_name(device: str) -> str:
     """`cpu`, or `cuda` with the card's name."""
-    return "cpu" if device == "cpu" else f"cuda ({torch.cuda.get_device_name()})"
+    return "cpu" if device == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"

@@ -1,0 +1,112 @@
+"""What the user reads before and after a sweep."""
+
+import shlex
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from dreg_sweep.cells import Cell
+from dreg_sweep.interruption import to_go_on
+from dreg_sweep.launch.dispatch import Summary
+from dreg_sweep.launch.pilot import Forecast
+from dreg_sweep.plan import Plan, levels_per_factor
+
+
+def say_plan(plan: Plan) -> None:
+    """What will be trained and why, on standard error."""
+    retried = f" ({len(plan.failed)} failed before)" if plan.failed else ""
+    print(
+        f"{len(plan.cells)} cells: {len(plan.done)} done, {len(plan.pending)} to train{retried}",
+        file=sys.stderr,
+    )
+    for line in _stale_lines(plan):
+        print(line, file=sys.stderr)
+
+
+def say_dry_run(
+    plan: Plan,
+    stacks: Sequence[Sequence[Cell]],
+    forecast: Forecast,
+    slots: int,
+    device: str,
+    absent: Collection[str],
+    data_dir: Path,
+    results_dir: Path,
+) -> None:
+    """The plan and its price, on standard output. `absent`: datasets that are not in `data_dir` yet."""
+    factors = levels_per_factor(plan.cells)
+    counts = " × ".join(str(len(levels)) for levels in factors.values() if len(levels) > 1) or "1"
+    print(f"cells        {len(plan.cells)} = {counts}")
+    for factor, levels in factors.items():
+        print(f"{factor:<12} {len(levels)}: {_shortened(levels)}")
+    print(
+        f"state        {len(plan.done)} done, {len(plan.pending)} pending, "
+        f"{len(plan.failed)} failed, {len(plan.stale)} stale"
+    )
+    for line in _stale_lines(plan):
+        print(f"             {line}")
+    sizes = sorted({len(stack) for stack in stacks})
+    of = f" of {sizes[0]} to {sizes[-1]} cells" if len(sizes) > 1 else f" of {sizes[0]} cells" if sizes else ""
+    print(f"stacks       {len(stacks)}{of} on {device}")
+    known = [stack for stack in stacks if stack[0].dataset.name not in absent]
+    if known or not stacks:
+        print(f"time, memory {_price(known, forecast, slots)}")
+    if absent:
+        print(f"not in {data_dir} yet, time unknown: {', '.join(sorted(absent))}")
+    print(f"results      {results_dir}")
+
+
+def _price(stacks: Sequence[Sequence[Cell]], forecast: Forecast, slots: int) -> str:
+    if not stacks:
+        return "nothing to train"
+    if not forecast.chosen:
+        return "unknown: no pilot came to its end"
+    slots = min(slots, len(stacks))
+    duration = _duration(sum(forecast.costs(stacks)) / slots)
+    return f"about {duration} on {slots} slots, up to {forecast.peak_bytes / 2**30:.1f} GiB a slot"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _shortened(levels: Sequence[str], most: int = 12) -> str:
+    return ", ".join(levels[:most]) + (", …" if len(levels) > most else "")
+
+
+def _stale_lines(plan: Plan) -> list[str]:
+    """One line for each way in which stored rows differ from what is asked for now."""
+    ways: dict[str, list[str]] = {}
+    for entry in plan.stale:
+        ways.setdefault(entry.differs, []).append(entry.cell.key)
+    retrained = {cell.key for cell in plan.pending}
+    return [
+        f"{len(keys)} stale, for example {keys[0]}: {differs}"
+        + ("; retrained" if keys[0] in retrained else "; kept, add rerun=stale to train them again")
+        for differs, keys in ways.items()
+    ]
+
+
+def say_end(summary: Summary, plan: Plan, results_dir: Path) -> None:
+    """What was trained, what failed and how to reproduce it, on standard error."""
+    if summary.trained:
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.trained.items()))
+        memory = f"; at most {summary.peak_bytes / 2**30:.1f} GiB a slot" if summary.peak_bytes else ""
+        print(
+            f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}{memory}",
+            file=sys.stderr,
+        )
+    for error, cells in summary.errors.items():
+        alone = shlex.join(["dreg-sweep", *cells[0].overrides])
+        print(
+            f"failed: {len(cells)} cells: {error.strip().splitlines()[-1]}; one of them: {alone}", file=sys.stderr
+        )
+    if summary.stopped_early:
+        print(
+            f"stopped early: the first failures are all alike; mend their cause, then {to_go_on()}",
+            file=sys.stderr,
+        )
+    complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]
+    print(f"{complete} of {len(plan.cells)} cells complete in {results_dir}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""The state of a cell: what is asked for now against the row that is stored."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dreg_sweep.store import StoredCell
+
+STATES = ("done", "failed", "diverged", "running", "missing", "stale")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a cell's result depends on, as of now; a fingerprint that is not known is None."""
+
+    config_hash: str
+    data_fingerprint: str | None
+    code_fingerprint: str | None
+
+
+def state(wanted: Wanted, row: StoredCell | None) -> str:
+    """missing, stale, or the status of the row: done, diverged, failed."""
+    if row is None:
+        return "missing"
+    return "stale" if row.config_hash != wanted.config_hash or _moved(wanted, row) else row.status
+
+
+def _moved(wanted: Wanted, row: StoredCell) -> list[str]:
+    """The fingerprints that are known on both sides and differ."""
+    return [
+        name
+        for name in ("data_fingerprint", "code_fingerprint")
+        if None not in (old := getattr(row, name), new := getattr(wanted, name)) and old != new
+    ]
+
+
+def differences(
+    stale: Mapping[str, Wanted],
+    rows: Mapping[str, StoredCell],
+    configs: Callable[[Collection[str]], Mapping[str, str]],
+    stored_configs: Callable[[Collection[str]], Mapping[str, str]],
+) -> dict[str, str]:
+    """What differs between these cells and their rows, in words: `epochs 10 → 20`, `data_fingerprint a1 → b2`.
+
+    `configs` and `stored_configs` give the configurations (JSON) of some cells: as wanted now, and as stored.
+    """
+    other = [key for key, wanted in stale.items() if rows[key].config_hash != wanted.config_hash]
+    before, now = stored_configs(other), configs(other)
+    words = {}
+    for key, wanted in stale.items():
+        fields = _changes(json.loads(before[key]), json.loads(now[key])) if key in now else []
+        for name in _moved(wanted, rows[key]):
+            fields.append(f"{name} {getattr(rows[key], name)} → {getattr(wanted, name)}")
+        words[key] = ", ".join(fields)
+    return words
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = _flat(before), _flat(now)
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return [f"{key} {old.get(key)} → {new.get(key)}" for key in keys]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,69 @@
+"""The columns of a results folder's files. Missing is null, never 0."""
+
+import pyarrow as pa
+
+CELLS_SCHEMA = pa.schema(
+    [
+        ("cell", pa.string()),
+        ("config_hash", pa.string()),
+        ("activation", pa.string()),
+        ("regularizer", pa.string()),
+        ("strength", pa.float64()),
+        ("dataset", pa.string()),
+        ("modality", pa.string()),
+        ("regime", pa.string()),
+        ("seed", pa.int64()),
+        ("model", pa.string()),
+        ("train_size", pa.int64()),
+        ("status", pa.string()),
+        ("n_test", pa.int64()),
+        ("clean_correct", pa.int64()),
+        ("n_noisy", pa.int64()),
+        ("noisy_correct", pa.int64()),
+        ("clean_accuracy", pa.float64()),
+        ("noisy_accuracy", pa.float64()),
+        ("train_accuracy", pa.float64()),
+        ("test_loss", pa.float64()),
+        ("steps", pa.int64()),
+        ("seconds", pa.float64()),
+        ("device", pa.string()),
+        ("evaluated_on", pa.string()),
+        ("data_fingerprint", pa.string()),
+        ("code_version", pa.string()),
+        ("code_fingerprint", pa.string()),
+        ("torch_version", pa.string()),
+        ("error", pa.string()),
+        ("config", pa.string()),
+    ]
+)
+_FACTORS = ("activation", "regularizer", "strength", "dataset", "seed", "train_size")
+NOISE_SCHEMA = pa.schema(
+    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
+    + [
+        pa.field("corruption", pa.string()),
+        pa.field("severity", pa.float64()),
+        pa.field("n_test", pa.int64()),
+        pa.field("correct", pa.int64()),
+        pa.field("accuracy", pa.float64()),
+    ]
+)
+HISTORY_SCHEMA = pa.schema(
+    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
+    + [
+        pa.field("epoch", pa.int64()),
+        pa.field("step", pa.int64()),
+        pa.field("loss", pa.float64()),
+        pa.field("penalty", pa.float64()),
+        pa.field("train_accuracy", pa.float64()),
+        pa.field("input_gradient_mean", pa.float64()),
+        pa.field("input_gradient_p99", pa.float64()),
+        pa.field("tail_ratio", pa.float64()),
+        pa.field("slope_sq", pa.list_(pa.float64())),  # one a hidden layer, input to output
+    ]
+)
+GRID_SCHEMA = pa.schema(
+    [
+        CELLS_SCHEMA.field(name)
+        for name in ("cell", "config_hash", *_FACTORS, "model", "data_fingerprint", "code_fingerprint", "config")
+    ]
+)

@@ -1,0 +1,69 @@
+"""The code fingerprint: changes with what decides a cell's numbers, and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dreg_sweep import provenance
+
+PACKAGE = Path(provenance.__file__).parent
+
+
+@pytest.fixture
+def fingerprint(tmp_path, monkeypatch):
+    """The fingerprint of (activation, regularizer) after an edit of a copy of the package."""
+    copy = tmp_path / "dreg_sweep"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "_PACKAGE", copy)
+
+    def after(module="train.py", old="", new="", cell=("relu", "dreg")):
+        text = (copy / module).read_text()
+        assert old in text
+        (copy / module).write_text(text.replace(old, new, 1) if old else text)
+        for cached in (provenance.code_fingerprint, provenance._digest_of_module, provenance._tree):
+            cached.cache_clear()
+        return provenance.code_fingerprint(*cell)
+
+    yield after
+    for cached in (provenance.code_fingerprint, provenance._digest_of_module, provenance._tree):
+        cached.cache_clear()
+
+
+def test_comments_and_docstrings_do_not_count(fingerprint):
+    before = fingerprint()
+    assert fingerprint("regularizers.py", '"""Layer-wise Jacobian penalty', '"""A Jacobian penalty') == before
+    assert fingerprint("train.py", "\n\n", "\n\n# A remark.\n\n\n") == before
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("regularizers.py", "torch.stack(terms).sum(0)", "torch.stack(terms).mean(0)"),  # dreg's own
+        ("regularizers.py", "norms.append((layer.slope", "norms.append((2 * layer.slope"),  # reached from dreg
+        ("activations.py", "return torch.relu(z)", "return torch.relu(z) + 1"),
+        ("models.py", "baddbmm", "baddbmm_"),
+        ("data/split.py", "CHUNK = 1024", "CHUNK = 512"),
+        ("streams.py", '"penalty", *paired', '"penalties", *paired'),
+    ],
+)
+def test_what_decides_the_numbers_counts(fingerprint, module, old, new):
+    assert fingerprint() != fingerprint(module, old, new)
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("regularizers.py", "return gradient.square().sum(2).mean(1)", "return gradient.square().sum(2).sum(1)"),
+        ("regularizers.py", '"dreg": Regularizer', '"mine": Regularizer(),\n    "dreg": Regularizer'),
+        ("activations.py", "return torch.tanh(z)", "return torch.tanh(2 * z)"),
+        ("status.py", "_NAMED_AT_MOST = 10", "_NAMED_AT_MOST = 11"),
+    ],
+)
+def test_other_levels_and_other_code_do_not_count(fingerprint, module, old, new):
+    assert fingerprint() == fingerprint(module, old, new)
+
+
+def test_levels_differ():
+    pairs = {provenance.code_fingerprint(a, r) for a in ("relu", "tanh") for r in ("none", "dreg", "igpen")}
+    assert len(pairs) == 6
