@@ -74,6 +74,9 @@ def status() -> None:
         sys.exit(main())
     except UserError as mistake:
         _refuse("dreg-status", str(mistake))
+    except BrokenPipeError:  # `dreg-status … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def analyze() -> None:

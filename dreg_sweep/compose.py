@@ -24,7 +24,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.cells import Cell
-from dreg_sweep.config import SweepSettings, cell_from_config, names_a_level, settings_from_config
+from dreg_sweep.config import (
+    Parts,
+    SweepSettings,
+    cell_from_config,
+    group_values,
+    names_a_level,
+    parts_from_config,
+    settings_from_config,
+)
 from dreg_sweep.errors import UserError
 
 
@@ -208,16 +216,32 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     composer = GridComposer(loader, master)
     swept = _varying([composer.texts(job) for job in jobs])
     cells: list[Cell] = []
+    parts = _SharedParts()
     settings: SweepSettings | None = None
     for job in jobs:
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job))
+        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job, parts.of(config)))
         own = settings_from_config(config)
         if settings is not None and own != settings:
             raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
         settings = own
     assert settings is not None
     return Grid(_distinct(cells), settings)
+
+
+class _SharedParts:
+    """One `Parts` for all configurations that hold the very same group values."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], tuple[list[Any], Parts]] = {}
+
+    def of(self, config: Mapping[str, Any]) -> Parts:
+        """The parts of a configuration. Values are kept, so that an identity stands for nothing else."""
+        values = group_values(config)
+        identity = tuple(map(id, values))
+        if identity not in self._made:
+            self._made[identity] = (values, parts_from_config(config))
+        return self._made[identity][1]
 
 
 def _varying(jobs: Sequence[Mapping[str, str]]) -> frozenset[str]:

@@ -61,19 +61,65 @@ def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
     )
 
 
-def cell_from_config(
-    config: Mapping[str, Any], extra_levels: Mapping[str, str], overrides: Sequence[str] = ()
-) -> Cell:
-    """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
+@dataclass(frozen=True)
+class Parts:
+    """What the cells of one combination of groups share; `config` is their part of a cell's configuration."""
 
-    Errors: `UserError` naming the key, its value and what it may be.
-    """
-    _refuse_unknown(config)
+    dataset: DatasetSpec
+    regularizer: RegularizerSpec
+    model: ModelSpec
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    noise: NoiseLadder
+    config: Mapping[str, Any]
+
+
+def parts_from_config(config: Mapping[str, Any]) -> Parts:
+    """The groups of a resolved configuration; `UserError` naming the key, its value and what it may be."""
     groups = {name: _group(config, name) for name in _GROUPS}
     regularizer, dataset, model = groups["regularizer"], groups["dataset"], groups["model"]
     strength = _strength(regularizer)
     if regularizer["name"] == "none":  # nothing to be strong: one baseline, whatever strength its rivals have
         strength = 0.0
+    return Parts(
+        dataset=DatasetSpec(
+            name=_text(dataset, "name", "dataset."),
+            source=_text(dataset, "source", "dataset."),
+            modality=_text(dataset, "modality", "dataset."),
+            regime=_text(dataset, "regime", "dataset."),
+            path=None if dataset.get("path") is None else _text(dataset, "path", "dataset."),
+            options=_options(dataset),
+        ),
+        regularizer=RegularizerSpec(regularizer["name"], strength, _without(regularizer, "name", "strength")),
+        model=ModelSpec(model["name"], _without(model, "name")),
+        optimizer=_optimizer(groups["optimizer"]),
+        schedule=ScheduleSpec(groups["schedule"]["name"], _without(groups["schedule"], "name")),
+        noise=NoiseLadder(
+            pixel_sigma=_numbers(groups["noise"], "pixel_sigma", "noise."),
+            text_rate=_numbers(groups["noise"], "text_rate", "noise."),
+        ),
+        config={
+            **groups,
+            "regularizer": {**regularizer, "strength": strength},
+            "dataset": {key: value for key, value in dataset.items() if key != "path"},
+        },
+    )
+
+
+def cell_from_config(
+    config: Mapping[str, Any],
+    extra_levels: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    parts: Parts | None = None,
+) -> Cell:
+    """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
+
+    parts: those of this configuration, where they were made before for another cell.
+    Errors: `UserError` naming the key, its value and what it may be.
+    """
+    _refuse_unknown(config)
+    parts = parts or parts_from_config(config)
+    if parts.regularizer.name == "none":
         extra_levels = {key: level for key, level in extra_levels.items() if key != "regularizer.strength"}
     steps = _optional_integer(config, "steps", 1)
     cell_config: dict[str, Any] = {
@@ -84,40 +130,35 @@ def cell_from_config(
         "steps": steps,
         "batch_size": _integer(config, "batch_size", 1),
         "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
-        **groups,
-        "regularizer": {**regularizer, "strength": strength},
-        "dataset": {key: value for key, value in dataset.items() if key != "path"},
+        **parts.config,
     }
-    factors = [dataset["name"], cell_config["activation"], regularizer["name"], f"s{cell_config['seed']}"]
+    factors = [parts.dataset.name, cell_config["activation"], parts.regularizer.name, f"s{cell_config['seed']}"]
     extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
     return Cell(
         key="/".join([*factors, *extras]),
-        dataset=DatasetSpec(
-            name=_text(dataset, "name", "dataset."),
-            source=_text(dataset, "source", "dataset."),
-            modality=_text(dataset, "modality", "dataset."),
-            regime=_text(dataset, "regime", "dataset."),
-            path=None if dataset.get("path") is None else _text(dataset, "path", "dataset."),
-            options=_options(dataset),
-        ),
+        dataset=parts.dataset,
         activation=cell_config["activation"],
-        regularizer=RegularizerSpec(
-            regularizer["name"],
-            strength,
-            _without(regularizer, "name", "strength"),
+        regularizer=parts.regularizer,
+        model=parts.model,
+        recipe=Recipe(
+            epochs=cell_config["epochs"] or 1,
+            steps=steps,
+            batch_size=cell_config["batch_size"],
+            optimizer=parts.optimizer,
+            schedule=parts.schedule,
         ),
-        model=ModelSpec(model["name"], _without(model, "name")),
-        recipe=_recipe(cell_config, groups["optimizer"], groups["schedule"]),
-        noise=NoiseLadder(
-            pixel_sigma=_numbers(groups["noise"], "pixel_sigma", "noise."),
-            text_rate=_numbers(groups["noise"], "text_rate", "noise."),
-        ),
+        noise=parts.noise,
         seed=cell_config["seed"],
         train_size=cell_config["train_size"],
         evaluate_on=cell_config["evaluate_on"],
         config=cell_config,
         overrides=tuple(overrides),
     )
+
+
+def group_values(config: Mapping[str, Any]) -> list[Any]:
+    """The values of the groups, for whoever wants to know whether two configurations share them."""
+    return [config.get(name) for name in _GROUPS]
 
 
 def names_a_level(key: str, swept: frozenset[str]) -> bool:
@@ -130,17 +171,11 @@ def names_a_level(key: str, swept: frozenset[str]) -> bool:
     return (key in swept or key in _KEY_FACTORS) and key not in (*_NAMED_FACTORS, *_RUN_KEYS, "experiment")
 
 
-def _recipe(config: Mapping[str, Any], optimizer: Mapping[str, Any], schedule: Mapping[str, Any]) -> Recipe:
-    lr = _number(optimizer, "lr", "optimizer.")
+def _optimizer(group: Mapping[str, Any]) -> OptimizerSpec:
+    lr = _number(group, "lr", "optimizer.")
     if lr <= 0:
         raise UserError(f"optimizer.lr={lr:g} must be above 0")
-    return Recipe(
-        epochs=config["epochs"] or 1,
-        steps=config["steps"],
-        batch_size=config["batch_size"],
-        optimizer=OptimizerSpec(optimizer["name"], lr, _without(optimizer, "name", "lr")),
-        schedule=ScheduleSpec(schedule["name"], _without(schedule, "name")),
-    )
+    return OptimizerSpec(group["name"], lr, _without(group, "name", "lr"))
 
 
 def _refuse_unknown(config: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """dreg-status: what a results folder holds of its declared grid."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
+from dreg_sweep.launch.slurm import Jobs, Unreachable
 from dreg_sweep.states import STATES, Wanted, differences, state
 from dreg_sweep.store import Store, StoredCell
 from dreg_sweep.store.runners import runners
@@ -23,14 +25,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0 where every declared cell is done or diverged, 3 where not."""
     parser = OneLineParser(
         prog="dreg-status",
-        description="What a results folder holds of its declared grid. Exit code 0: complete; 3: not.",
+        description="What a results folder, or several merged into one, holds of its declared grid. "
+        "Exit code 0: complete; 3: not.",
     )
-    parser.add_argument("results_dir", type=Path, help="the folder that holds cells/")
+    parser.add_argument("results_dir", type=Path, nargs="?", help="the folder that holds cells/")
     parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="DIR", help="results folders of several machines")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder that they are merged into")
     arguments = parser.parse_args(argv)
+    if arguments.merge or arguments.out:
+        if arguments.results_dir or not (arguments.merge and arguments.out):
+            parser.error("--merge takes the folders to merge and --out the new one: --merge A B --out C")
+        _merge(arguments.merge, arguments.out)
+        arguments.results_dir = arguments.out
+    if arguments.results_dir is None:
+        parser.error("give the results_dir of a sweep")
     report = status_report(arguments.results_dir)
     print(json.dumps(report, indent=1) if arguments.json else _text(report))
     return 0 if report["complete"] else INCOMPLETE
+
+
+def _merge(folders: Sequence[Path], out: Path) -> None:
+    from dreg_sweep.store.merging import merge
+
+    merged = merge(folders, out)
+    for warning in merged.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    twice = f", {merged.twice} of them in more than one" if merged.twice else ""
+    print(f"merged {merged.cells} cells of {len(folders)} folders{twice}", file=sys.stderr)
 
 
 def status_report(folder: Path) -> dict[str, Any]:
@@ -62,8 +84,17 @@ def status_report(folder: Path) -> dict[str, Any]:
             {"pid": r.pid, "host": r.host, "job": r.job, "cells": len(r.cells), "seconds_silent": round(r.age, 1)}
             for r in at_work
         ],
+        "queue": _queue(folder),
         "warnings": problems,
     }
+
+
+def _queue(folder: Path) -> dict[str, dict[str, int]]:
+    """Slurm job → tasks by state, as far as its queue can be asked from here."""
+    try:
+        return {number: dict(states) for number, states in Jobs(folder).states().items()}
+    except Unreachable:
+        return {number: {} for number in Jobs(folder).numbers}
 
 
 def _per_level(levels: Sequence[Any], states: Any) -> dict[str, dict[str, int]]:
@@ -90,6 +121,9 @@ def _text(report: Mapping[str, Any]) -> str:
             f"at work: pid {runner['pid']} on {runner['host']}{job}, {runner['cells']} cells in training, "
             f"last sign of life {runner['seconds_silent']:.0f} s ago"
         )
+    for number, states in report["queue"].items():
+        tasks = ", ".join(f"{n} {name}" for name, n in states.items()) or "not to be asked from here"
+        lines.append(f"in the queue: Slurm job {number}: tasks {tasks}")
     shown = [name for name in STATES if report[name]]
     width = max(len(f"{factor}={level}") for factor, levels in report["factors"].items() for level in levels)
     lines.append(" " * width + "".join(f"{name:>10}" for name in shown))

@@ -5,6 +5,7 @@ environment: what is heavy is imported when it is used.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -46,5 +47,33 @@ class LocalLauncher(Launcher):
         context = start_server()
         grid = compose_grid(self._context.config_loader, self._config, job_overrides)
         if code := run_sweep(grid.cells, grid.settings, context):
+            raise SystemExit(code)
+        return []
+
+
+class SlurmLauncher(Launcher):
+    """Runs the whole grid as array tasks of one Slurm job; the options are those of its file in conf/."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._context, self._config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Compose the jobs' cells and submit what the store lacks; `SystemExit` where that does not end well."""
+        from omegaconf import OmegaConf
+
+        from dreg_sweep.compose import compose_grid
+        from dreg_sweep.launch.cluster import run_on_cluster
+        from dreg_sweep.launch.slots import start_server
+
+        context = start_server()
+        grid = compose_grid(self._context.config_loader, self._config, job_overrides)
+        plain = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in self._options.items()
+        }
+        if code := run_on_cluster(grid.cells, grid.settings, context, plain):
             raise SystemExit(code)
         return []

@@ -145,7 +145,12 @@ def test_plain_values_are_set_without_hydra(monkeypatch):
     composer = GridComposer(loader, master)
     taken = []
     long_way = composer._resolve
-    monkeypatch.setattr(composer, "_resolve", lambda job: (taken.append(job), long_way(job))[1])
+
+    def counted(job):
+        taken.append(job)
+        return long_way(job)
+
+    monkeypatch.setattr(composer, "_resolve", counted)
     for name, seed, lr in itertools.product(("none", "dreg"), range(20), (0.1, 0.2)):
         composer.resolve([f"regularizer={name}", f"seed={seed}", "model.widths=[4]", f"optimizer.lr={lr}"])
     assert len(taken) == 2

@@ -112,7 +112,7 @@ class Dispatch:
             if slot.silence > stack.patience:
                 slot.stop()
                 self._lose(slot, f"worker silent for {stack.patience:.0f} s, and ended")
-        if self._files >= _FILES:
+        if self._files >= _FILES and self._presence.sole:
             self._store.compact(below=min((stack.sequence for stack in self._running.values()), default=None))
             self._files = 0
         self._progress.running_cost = sum(stack.cost * stack.fraction for stack in self._running.values())

@@ -1,5 +1,6 @@
 """From cells to a plan: the data they need, what the store has of them, and whether the code can train them."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dreg_sweep.launch.messages import Check, Checked, Device
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
 from dreg_sweep.provenance import code_fingerprint
+from dreg_sweep.rows import grid_columns
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import Store
 
@@ -66,6 +68,16 @@ def plan_cells(cells: Sequence[Cell], settings: SweepSettings, known: Known, sto
     for problem in problems:
         print(f"warning: {problem}", file=sys.stderr)
     return make_plan(cells, known.wanted, stored, store.configs, settings.rerun)
+
+
+def declare(cells: Sequence[Cell], known: Known, store: Store) -> None:
+    """Make the cells part of the store's declared grid; writes nothing where they are that already."""
+    columns = ("cell", "config_hash", "data_fingerprint", "code_fingerprint")
+    declared: dict[str, Wanted] = {}
+    with contextlib.suppress(UserError):  # an unreadable declaration is made anew
+        declared = {key: Wanted(*rest) for key, *rest in zip(*store.declared(columns).values(), strict=True)}
+    if any(declared.get(cell.key) != known.wanted[cell.key] for cell in cells):
+        store.declare(grid_columns(cells, known.wanted))
 
 
 def check_cells(cells: Sequence[Cell], device: str | None, slot: Slot) -> Sequence[Device]:

@@ -14,11 +14,11 @@ from dreg_sweep.launch.dispatch import Dispatch, Summary
 from dreg_sweep.launch.memory import slots_per_gpu
 from dreg_sweep.launch.messages import Device
 from dreg_sweep.launch.pilot import Forecast, pilots_for, run_pilots
-from dreg_sweep.launch.prepare import Known, check_cells, gather, plan_cells
+from dreg_sweep.launch.prepare import Known, check_cells, declare, gather, plan_cells
 from dreg_sweep.launch.report import say_dry_run, say_end, say_plan
 from dreg_sweep.launch.slots import Slot, WorkerLost
+from dreg_sweep.launch.slurm import Jobs
 from dreg_sweep.plan import Plan, group_into_stacks
-from dreg_sweep.rows import grid_columns
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence, sole_runner
 
@@ -37,12 +37,18 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings, context: ForkServe
         known = gather(cells, settings)
         store.create()
         with sole_runner(store.folder) as presence:
+            Jobs(store.folder).refuse_if_live()
             plan = plan_cells(cells, settings, known, store)
             summary = _train(plan, known, settings, store, presence, context)
     except (StoreError, WorkerLost) as error:
         print(f"stopped: {error}; what was stored before is kept; {to_go_on()}", file=sys.stderr)
         return 1
     say_end(summary, plan, settings.results_dir)
+    return exit_code(summary)
+
+
+def exit_code(summary: Summary) -> int:
+    """1 where cells failed."""
     return 1 if summary.trained["failed"] or summary.stopped_early else 0
 
 
@@ -62,13 +68,13 @@ def _train(
     """Declare the grid and train what is pending; levels that the code does not have are refused before."""
     if len(plan.done) == len(plan.cells) and not plan.pending:
         say_plan(plan)
-        store.declare(grid_columns(plan.cells, known.wanted))
+        declare(plan.cells, known, store)
         return Summary()
     slots = [Slot.start(context)]
     try:
         devices = check_cells(plan.cells, settings.device, slots[0])
         say_plan(plan)
-        store.declare(grid_columns(plan.cells, known.wanted))
+        declare(plan.cells, known, store)
         if not plan.pending:
             return Summary()
         return train_pending(plan, known, settings, store, presence, devices, slots, context)

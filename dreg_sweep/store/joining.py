@@ -30,10 +30,9 @@ def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None
     for name, schema in SCHEMAS.items():
         paths = [p for p in parquet_files(folder / name) if below is None or sequence_of(p) < below]
         rows = {path: count for path in paths if (count := _row_count(path)) is not None}
-        latest: dict[str, Path] = {}
+        latest: dict[Owner, Path] = {}
         for path in rows:
-            cells = pq.read_table(path, columns=["cell"], partitioning=None)["cell"]
-            latest |= dict.fromkeys(cells.unique().to_pylist(), path)
+            latest |= dict.fromkeys(_owners_in(path), path)
         for batch in _batches(rows, _ROWS[name]):
             _join(folder / name, batch, schema, latest, owners[name])
 
@@ -45,6 +44,12 @@ def _row_count(path: Path) -> int | None:
     except (pa.ArrowException, OSError):
         return None
     return int(metadata.num_rows) if {"cell", "config_hash"} <= set(metadata.schema.names) else None
+
+
+def _owners_in(path: Path) -> list[Owner]:
+    table = pq.read_table(path, columns=["cell", "config_hash"], partitioning=None)
+    distinct = table.group_by(["cell", "config_hash"]).aggregate([])
+    return list(zip(distinct["cell"].to_pylist(), distinct["config_hash"].to_pylist(), strict=True))
 
 
 def _batches(rows: Mapping[Path, int], most: int) -> list[list[Path]]:
@@ -61,13 +66,12 @@ def _batches(rows: Mapping[Path, int], most: int) -> list[list[Path]]:
 
 
 def _join(
-    folder: Path, paths: Sequence[Path], schema: pa.Schema, latest: Mapping[str, Path], owners: Set[Owner]
+    folder: Path, paths: Sequence[Path], schema: pa.Schema, latest: Mapping[Owner, Path], owners: Set[Owner]
 ) -> None:
     tables = [pq.read_table(path, schema=schema, partitioning=None) for path in paths]
     kept = []
     for path, table in zip(paths, tables, strict=True):
-        pairs = table.select(["cell", "config_hash"]).group_by(["cell", "config_hash"]).aggregate([]).to_pylist()
-        own = [p["cell"] for p in pairs if latest[p["cell"]] == path and (p["cell"], p["config_hash"]) in owners]
+        own = [owner[0] for owner in _owners_in(path) if owner in owners and latest[owner] == path]
         kept.append(table.filter(pc.is_in(table["cell"], pa.array(own, pa.string()))))
     if len(tables) > 1 or len(kept[0]) != len(tables[0]):
         joined = folder / f"{sequence_of(paths[-1]):08d}-{JOINED}.parquet"

@@ -152,8 +152,7 @@ class Store:
         except (pa.ArrowException, OSError):  # nothing declared, or an unreadable declaration, made anew
             before = GRID_SCHEMA.empty_table()
         others = before.filter(pc.invert(pc.is_in(before["cell"], declared["cell"].combine_chunks())))
-        if len(others) + len(declared) != len(before) or not before.equals(declared):
-            write_parquet(self.grid, pa.concat_tables([others, declared]))
+        write_parquet(self.grid, pa.concat_tables([others, declared]))
 
     def declared(self, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Some columns of the declared cells; empty lists where nothing was declared."""

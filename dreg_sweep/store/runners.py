@@ -40,9 +40,10 @@ class Runner:
 
 
 class Presence:
-    """A runner's own entry in `.runners/`."""
+    """A runner's own entry in `.runners/`. sole: it has the folder to itself."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sole: bool) -> None:
+        self.sole = sole
         self._runner = Runner(os.getpid(), socket.gethostname(), _slurm_job())
         self._folder = folder / ".runners"
         self._path = self._folder / f"{self._runner.host}-{self._runner.pid}.json"
@@ -80,18 +81,18 @@ def sole_runner(folder: Path) -> Iterator[Presence]:
             raise _in_use(folder, others)
         for leftover in (*folder.glob("*/.*.parquet.*"), *folder.glob(".runners/*")):  # of runners that died
             leftover.unlink(missing_ok=True)
-        yield from _present(folder)
+        yield from _present(folder, sole=True)
 
 
 @contextlib.contextmanager
 def one_of_many(folder: Path) -> Iterator[Presence]:
     """Hold the folder together with other tasks of a cluster job; `UserError` where a sole runner has it."""
     with _locked(folder, fcntl.LOCK_SH, patience=120.0):
-        yield from _present(folder)
+        yield from _present(folder, sole=False)
 
 
-def _present(folder: Path) -> Iterator[Presence]:
-    presence = Presence(folder)
+def _present(folder: Path, sole: bool) -> Iterator[Presence]:
+    presence = Presence(folder, sole)
     presence.trains([])
     try:
         yield presence
