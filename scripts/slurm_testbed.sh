@@ -7,7 +7,8 @@
 #        scripts/slurm_testbed.sh stop DIR     ends it with all its jobs, at whatever point it is; the files stay
 #
 # The node has at least 4 CPUs, whatever the machine has. A job in the partition `urgent` preempts those in `debug`, the
-# default: they are sent their --signal (SIGTERM where they asked for none), killed 2 seconds later, and queued again.
+# default: their steps get their --signal, or SIGTERM, and after some 3 to 13 seconds they are killed and queued again.
+# Stop it before its folder is removed: without the folder its processes cannot be found.
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 packages=(munge slurmctld slurmd slurm-client)
@@ -82,9 +83,9 @@ stop() {
 # A port on which nothing listens, below those that the kernel hands out; by chance, so that two testbeds which start
 # together differ.
 free_port() {
-    local port
-    while port=$((10000 + RANDOM % 20000)); do
-        (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null || break
+    local port=''
+    until [ -n "$port" ] && ! (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do
+        port=$((10000 + RANDOM % 20000))
     done
     echo "$port"
 }
@@ -114,7 +115,6 @@ SlurmdPidFile=$dir/slurmd.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd.log
 MailProg=/bin/true
-MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -160,7 +160,7 @@ start() {
     daemon slurmctld -c -s
     within 15 scontrol ping || fail_with_log "the controller does not answer" slurmctld
     daemon slurmd -s
-    within 15 idle || fail_with_log "the node is not idle but '$(sinfo --noheader --format='%T %E' 2>&1 | head -n 1)'" slurmd
+    within 15 idle || fail_with_log "the node is not idle but $(sinfo --noheader --format=%T 2>&1 | head -n 1)" slurmd
     trap - EXIT
     echo "export SLURM_CONF=$SLURM_CONF"
 }

@@ -29,7 +29,7 @@ def start_server() -> ForkServerContext:
     """Start importing torch in the server process; returns at once."""
     os.environ.update(ARITHMETIC)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dreg_sweep.launch.worker"])
+    context.set_forkserver_preload(["dreg_sweep.launch.preload"])
     from multiprocessing import forkserver
 
     # The server inherits what is ignored: Ctrl-C is the runner's to handle, from the first moment on.
