@@ -230,7 +230,7 @@ def test_folders_that_cannot_be_merged_are_refused(folder):
 
 
 def test_an_empty_folder_is_taken_and_the_merged_one_goes_on(folder, monkeypatch):
-    monkeypatch.setattr(merging, "_ROWS", {"cells": 2, "noise": 2, "history": 4})
+    monkeypatch.setattr(merging, "ROWS_A_FILE", {"cells": 2, "noise": 2, "history": 4})
     folder("A", {"a": DONE, "b": DONE}, {"c": DONE}, {"d": DONE})
     folder("B", {"e": DONE})
     out = folder("out")

@@ -8,11 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dreg_sweep.store.files import JOINED, parquet_files, sequence_of, write_parquet
-from dreg_sweep.store.schema import CELLS_SCHEMA, HISTORY_SCHEMA, NOISE_SCHEMA
-
-SCHEMAS = {"noise": NOISE_SCHEMA, "history": HISTORY_SCHEMA, "cells": CELLS_SCHEMA}
-# A joined file holds about this many rows; larger ones are left alone, so that nothing is copied again and again.
-_ROWS = {"noise": 200_000, "history": 200_000, "cells": 50_000}
+from dreg_sweep.store.schema import ROWS_A_FILE, SCHEMAS
 
 Owner = tuple[str, str]  # a cell and the hash of the configuration that its rows were made under
 
@@ -33,7 +29,7 @@ def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None
         latest: dict[Owner, Path] = {}
         for path in rows:
             latest |= dict.fromkeys(_owners_in(path), path)
-        for batch in _batches(rows, _ROWS[name]):
+        for batch in _batches(rows, ROWS_A_FILE[name]):
             _join(folder / name, batch, schema, latest, owners[name])
 
 

@@ -14,15 +14,12 @@ import pyarrow.compute as pc
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.store import files
-from dreg_sweep.store.joining import SCHEMAS
 from dreg_sweep.store.runners import runners, sole_runner
-from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA
+from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA, ROWS_A_FILE, SCHEMAS, STATUSES
 
 _MADE_UNDER = ("config_hash", "data_fingerprint", "code_fingerprint")  # what is not known contradicts nothing
 _NO_RESULT = ("cell", "config", "seconds", "device", "code_version", "torch_version")  # the hash speaks for config
 _RESULT = tuple(name for name in CELLS_SCHEMA.names if name not in (*_MADE_UNDER, *_NO_RESULT))
-_HAVING = {"noise": ("done",), "history": ("done", "diverged")}  # statuses of the cells that have such rows
-_ROWS = {"noise": 200_000, "history": 200_000, "cells": 50_000}  # in one file, about
 _NAMED_AT_MOST = 3  # differences of one cell
 _UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)
 
@@ -226,14 +223,14 @@ def _fields(config: str | None) -> dict[Any, Any]:
 def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Path], warnings: list[str]) -> None:
     """The last cells file has no lower number than any other: sweeps number on from it, and later files count."""
     last = 1
-    for name in _HAVING:
-        parts = _batches(_belonging(name, kept, folders, warnings), _ROWS[name])
+    for name in ("noise", "history"):
+        parts = _batches(_belonging(name, kept, folders, warnings), ROWS_A_FILE[name])
         for last_of_these, table in enumerate(parts, start=1):
             files.write_parquet(building / name / f"{last_of_these:08d}-{files.JOINED}.parquet", table)
             last = max(last, last_of_these)
-    starts = range(0, len(kept), _ROWS["cells"])
+    starts = range(0, len(kept), ROWS_A_FILE["cells"])
     for number, start in enumerate(starts, start=max(1, last - len(starts) + 1)):
-        cells = kept.select(CELLS_SCHEMA.names).slice(start, _ROWS["cells"])
+        cells = kept.select(CELLS_SCHEMA.names).slice(start, ROWS_A_FILE["cells"])
         files.write_parquet(building / "cells" / f"{number:08d}-{files.JOINED}.parquet", cells)
     if len(grid):
         others = [name for name in GRID_SCHEMA.names if name != "cell"]
@@ -246,7 +243,7 @@ def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Pat
 def _belonging(name: str, kept: pa.Table, folders: Sequence[Path], warnings: list[str]) -> Iterator[pa.Table]:
     """The noise/ or history/ rows of the kept cells, whole cells at a time, each from the folder of its cell."""
     having = kept.select(["cell", "config_hash", "folder"]).filter(
-        pc.is_in(kept["status"], pa.array(_HAVING[name]))
+        pc.is_in(kept["status"], pa.array(STATUSES[name]))
     )
     for i, folder in enumerate(folders):
         wanted = set(_owners(having.filter(pc.equal(having["folder"], i))).to_pylist()) - {None}

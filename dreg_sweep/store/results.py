@@ -26,8 +26,8 @@ from dreg_sweep.store.files import (
     sequence_of,
     write_parquet,
 )
-from dreg_sweep.store.joining import SCHEMAS, join_files
-from dreg_sweep.store.schema import GRID_SCHEMA
+from dreg_sweep.store.joining import join_files
+from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
 _INDEX_COLUMNS = ("cell", "config_hash", "status", "data_fingerprint", "code_fingerprint", "error")
 
@@ -111,8 +111,9 @@ class Store:
         return _configs_in(read_columns(self.grid, ("cell", "config")), cells) if cells else {}
 
     def next_sequence(self) -> int:
-        """A sequence number above all that stand in cells/."""
-        return max((sequence_of(path) for path in parquet_files(self.cells)), default=0) + 1
+        """A sequence number above all that stand in the folders."""
+        paths = (path for name in SCHEMAS for path in parquet_files(self.folder / name))
+        return max(map(sequence_of, paths), default=0) + 1
 
     def write_stack(self, sequence: int, rows: StackRows) -> None:
         """Store one stack: its noise and history first, its cells last."""
@@ -131,11 +132,9 @@ class Store:
         be written; None where nothing trains.
         """
         current, _ = self.index()
-        owners = {(key, row.config_hash, row.status) for key, row in current.items()}
-        having = {"noise": ("done",), "history": ("done", "diverged"), "cells": ("done", "diverged", "failed")}
         wanted = {
-            folder: {(key, config_hash) for key, config_hash, status in owners if status in statuses}
-            for folder, statuses in having.items()
+            folder: {(key, row.config_hash) for key, row in current.items() if row.status in statuses}
+            for folder, statuses in STATUSES.items()
         }
         with refusals(self.folder):
             join_files(self.folder, wanted, below)

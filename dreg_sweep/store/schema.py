@@ -67,3 +67,13 @@ GRID_SCHEMA = pa.schema(
         for name in ("cell", "config_hash", *_FACTORS, "model", "data_fingerprint", "code_fingerprint", "config")
     ]
 )
+
+SCHEMAS = {"noise": NOISE_SCHEMA, "history": HISTORY_SCHEMA, "cells": CELLS_SCHEMA}  # by folder, cells last
+STATUSES = {  # of the cells that have rows there
+    "noise": ("done",),
+    "history": ("done", "diverged"),
+    "cells": ("done", "diverged", "failed"),
+}
+# About as many rows stand in one file when files are joined. Larger ones are left alone, so that nothing is copied
+# again and again.
+ROWS_A_FILE = {"noise": 200_000, "history": 200_000, "cells": 50_000}
