@@ -4,7 +4,8 @@
 
 Each round starts the same 60-cell sweep on one results folder and, at random moments, sends SIGKILL to the
 runner, to one worker, or to all processes of the sweep. After the last round the sweep runs to its end. Exit
-code 0 where all 60 cells are there once and bit-identical to the undisturbed run but for their wall time.
+code 0 where all 60 cells are there once and bit-identical to the undisturbed run but for their wall time, and so
+are the rows that belong to them in noise/ and history/.
 """
 
 import argparse
@@ -55,9 +56,13 @@ def sweep(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*COMMAND, f"results_dir={folder}"], cwd=folder.parent, stderr=subprocess.DEVNULL)
 
 
-def rows(folder: Path) -> pd.DataFrame:
-    """What cells/ holds, every row of every file, without the wall time."""
-    return pd.read_parquet(folder / "cells").drop(columns="seconds").sort_values("cell", ignore_index=True)
+def rows(folder: Path, kind: str) -> pd.DataFrame:
+    """What cells/, noise/ or history/ holds, every row of every file, without the wall time."""
+    order = {"cells": ["cell"], "noise": ["cell", "severity"], "history": ["cell", "epoch"]}[kind]
+    found = pd.read_parquet(folder / kind).drop(columns="seconds", errors="ignore")
+    for column in found.columns[found.dtypes == object]:
+        found[column] = found[column].map(lambda value: value if value is None else str(value))  # arrays, too
+    return found.sort_values(order, ignore_index=True)
 
 
 def main() -> int:
@@ -76,7 +81,7 @@ def main() -> int:
         process = sweep(folder / "tortured")
         # A worker's death does not end the sweep: strike until one of the other two does, or the grid is done.
         while process.poll() is None and struck.total() < options.kills:
-            time.sleep(chance.uniform(0.3, 9.0))
+            time.sleep(chance.uniform(0.3, 20.0))  # from before the first worker is there to the last stack
             if process.poll() is None:
                 struck[strike(process.pid, chance)] += 1
         process.communicate()
@@ -87,10 +92,11 @@ def main() -> int:
                 path.unlink()
     final = sweep(folder / "tortured")
     final.communicate()
-    same = rows(folder / "tortured").equals(rows(folder / "undisturbed"))
-    count = len(rows(folder / "tortured"))
+    kinds = ("cells", "noise", "history")
+    same = {k: rows(folder / "tortured", k).equals(rows(folder / "undisturbed", k)) for k in kinds}
+    count = len(rows(folder / "tortured", "cells"))
     print(f"after {struck.total()} kills: exit code {final.returncode}, {count} rows, identical: {same}")
-    return 0 if final.returncode == 0 and count == 60 and same else 1
+    return 0 if final.returncode == 0 and count == 60 and all(same.values()) else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dreg_sweep.states import STATES
 from dreg_sweep.store.runners import runners
 from dreg_sweep.store.schema import CELLS_SCHEMA
 from tests.commands import cells, run, start, wait_until
@@ -186,6 +187,67 @@ def test_a_worker_that_hangs_is_replaced(tmp_path):
     assert list(cells(tmp_path / "r")["status"]) == ["done"] * 4
 
 
+def test_status_says_who_trains_what(tmp_path):
+    process = start("dreg-sweep", "-m", *SLOW, cwd=tmp_path)
+    try:
+        wait_until(lambda: in_training(tmp_path / "r"))
+        status = run("dreg-status", "r", cwd=tmp_path)
+        assert status.returncode == 3
+        assert f"at work: pid {process.pid} on " in status.stdout
+        assert " running" in status.stdout.splitlines()[0]
+        report = json.loads(run("dreg-status", "r", "--json", cwd=tmp_path).stdout)
+        assert report["cells"] == sum(report[state] for state in STATES)
+        (runner,) = report["runners"]
+        assert runner["pid"] == process.pid
+        assert runner["seconds_silent"] < 30
+        assert report["keys"]["running"]
+        second = run("dreg-sweep", "-m", *SLOW, cwd=tmp_path)
+        assert second.returncode == 2
+        (line,) = second.stderr.strip().splitlines()
+        assert f"in use by pid {process.pid} on " in line
+    finally:
+        process.kill()
+        process.communicate()
+    report = json.loads(run("dreg-status", "r", "--json", cwd=tmp_path).stdout)
+    assert (report["running"], report["runners"]) == (0, [])
+
+
+def test_status_says_why_rows_are_stale(tmp_path):
+    command = ("dreg-sweep", "-m", "seed=0,1", "train_size=50", "epochs=1", "results_dir=r")
+    run(*command, cwd=tmp_path)
+    (path,) = (tmp_path / "r" / "cells").glob("*.parquet")
+    rows = pd.read_parquet(path)
+    rows.loc[0, "code_fingerprint"] = "0123456789abcdef"
+    rows.to_parquet(path)
+    run(*command, "seed=1", "epochs=2", cwd=tmp_path)
+    status = run("dreg-status", "r", cwd=tmp_path)
+    assert status.returncode == 3
+    assert "stale by code_fingerprint 0123456789abcdef → " in status.stdout
+    assert "stale by epochs 1 → 2: 1 cells, for example digits/relu/none/s1" in status.stdout
+    again = run(*command, "rerun=stale", cwd=tmp_path)
+    assert "1 stale, for example digits/relu/none/s0/train_size=50: code_fingerprint" in again.stderr
+    assert "retrained" in again.stderr
+    assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
+
+
+def test_folders_of_two_machines_are_merged(tmp_path):
+    command = ("dreg-sweep", "-m", "train_size=50", "epochs=1")
+    for seeds, folder in (("0,1", "a"), ("1,2", "b")):
+        assert run(*command, f"seed={seeds}", f"results_dir={folder}", cwd=tmp_path).returncode == 0
+    merged = run("dreg-status", "--merge", "a", "b", "--out", "c", cwd=tmp_path)
+    assert merged.returncode == 0, merged.stderr
+    assert "merged 3 cells of 2 folders, 1 of them in more than one" in merged.stderr
+    assert len(cells(tmp_path / "c")) == 3
+    again = run(*command, "seed=0,1,2", "results_dir=c", cwd=tmp_path)
+    assert "3 done, 0 to train" in again.stderr
+    run("dreg-sweep", "-m", "train_size=50", "epochs=2", "seed=2", "results_dir=d", cwd=tmp_path)
+    refused = run("dreg-status", "--merge", "a", "b", "d", "--out", "e", cwd=tmp_path)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.strip().splitlines()
+    assert "1 cell conflicts, for example digits/relu/none/s2/train_size=50: epochs 1 in b, 2 in d" in line
+    assert not (tmp_path / "e").exists()
+
+
 @pytest.fixture
 def poor_texts(tmp_path):
     """A table of which nearly every training text is the same word: a small subset of it cannot be encoded."""
@@ -326,8 +388,11 @@ BAD_ARRAYS = {
         (["dataset=arrays", "dataset.path=cut.npz"], ["cut.npz"]),
         (["dataset=text_table", "dataset.path=columns.csv"], ["columns.csv", "split"]),
         (["results_dir=/dev/null/results"], ["results_dir=/dev/null/results", "cannot be written"]),
+        (["timeout=0"], ["timeout=0", "above 0"]),
+        (["slots_per_gpu=many"], ["slots_per_gpu=many", "whole number"]),
+        (["rerun=again"], ["rerun=again", "failed, stale, all, none"]),
         (["device=tpu"], ["device=tpu", "auto, cpu, cuda"]),
-        (["hydra/launcher=nowhere"], ["hydra/launcher=nowhere", "local"]),
+        (["hydra/launcher=nowhere"], ["hydra/launcher=nowhere", "local, slurm"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -348,6 +413,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, tmp_path)
     ("command", "words"),
     [
         (["dreg-status", "nowhere"], ["nowhere", "no declared grid"]),
+        (["dreg-status"], ["results_dir"]),
+        (["dreg-status", "--merge", "a", "b"], ["--out"]),
+        (["dreg-status", "--merge", "a", "b", "--out", "c"], ["a is no results folder"]),
         (["dreg-analyze", "nowhere"], ["nowhere", "does not exist"]),
         (["dreg-analyze", "minimal.csv", "--treatment", "l2"], ["l2", "none, dreg"]),
     ],

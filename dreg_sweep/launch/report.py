@@ -23,6 +23,11 @@ def say_plan(plan: Plan) -> None:
         print(line, file=sys.stderr)
 
 
+def say_forecast(stacks: Sequence[Sequence[Cell]], forecast: Forecast, slots: int) -> None:
+    """What the pilots predict, on standard error."""
+    print(_price(stacks, forecast, slots), file=sys.stderr)
+
+
 def say_dry_run(
     plan: Plan,
     stacks: Sequence[Sequence[Cell]],

@@ -15,7 +15,7 @@ from dreg_sweep.launch.memory import slots_per_gpu
 from dreg_sweep.launch.messages import Device
 from dreg_sweep.launch.pilot import Forecast, pilots_for, run_pilots
 from dreg_sweep.launch.prepare import Known, check_cells, declare, gather, plan_cells
-from dreg_sweep.launch.report import say_dry_run, say_end, say_plan
+from dreg_sweep.launch.report import say_dry_run, say_end, say_forecast, say_plan
 from dreg_sweep.launch.slots import Slot, WorkerLost
 from dreg_sweep.launch.slurm import Jobs
 from dreg_sweep.plan import Plan, group_into_stacks
@@ -99,10 +99,13 @@ def train_pending(
     forecast = Forecast.without_pilots(devices[0].kind, settings.stack_size, known.work)
     few = len(group_into_stacks(plan.pending, forecast.size_of)) <= slot_count(settings, devices, 0)
     if not few:  # where a slot has but one stack to train there is nothing to choose
+        print("pilots: a few steps of each kind of cell …", file=sys.stderr)
         forecast = _pilots(plan, known, settings, devices, slots, context, lambda: presence.trains([]))
     stacks = group_into_stacks(plan.pending, forecast.size_of)
     wanted = min(slot_count(settings, devices, forecast.peak_bytes), len(stacks))
     _start_slots(slots, wanted, devices, context)
+    if not few:
+        say_forecast(stacks, forecast, wanted)
     finished = {cell.key for cell in (*plan.done, *(entry.cell for entry in plan.stale))}
     return Dispatch(stacks, forecast, finished, settings, store, presence, context, slots).run()
 
