@@ -60,7 +60,7 @@ def rows(folder: Path, kind: str) -> pd.DataFrame:
     """What cells/, noise/ or history/ holds, every row of every file, without the wall time."""
     order = {"cells": ["cell"], "noise": ["cell", "severity"], "history": ["cell", "epoch"]}[kind]
     found = pd.read_parquet(folder / kind).drop(columns="seconds", errors="ignore")
-    for column in found.columns[found.dtypes == object]:
+    for column in found.select_dtypes("object").columns:
         found[column] = found[column].map(lambda value: value if value is None else str(value))  # arrays, too
     return found.sort_values(order, ignore_index=True)
 

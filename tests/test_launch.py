@@ -12,7 +12,7 @@ from dreg_sweep.launch.memory import peak_bytes, reset_peak, slots_per_gpu
 from dreg_sweep.launch.messages import Broken, Device, Finished, Measure
 from dreg_sweep.launch.pilot import Forecast, kind_of, pilots_for
 from dreg_sweep.launch.progress import SweepProgress
-from dreg_sweep.store import Store
+from dreg_sweep.store import StackRows, Store, parquet_files
 from dreg_sweep.store.runners import sole_runner
 from tests.test_plan import cell
 
@@ -207,6 +207,27 @@ def test_the_cells_of_a_failed_stack_are_tried_alone_once(dispatched):
     assert [c.seed for c in summary.errors["Traceback\nValueError: 4"]] == [4]
     (row,) = stored.values()  # the fake slot stores nothing
     assert (row.status, row.error) == ("failed", "Traceback\nValueError: 4")
+
+
+def test_files_are_joined_while_a_sweep_goes_on(dispatched, settings, monkeypatch):
+    """A slow stack with an early number must not be overtaken by the join of later ones."""
+    monkeypatch.setattr(dispatch, "_FILES", 3)
+    store = Store(settings.results_dir)
+    most = 0
+
+    class StoringSlot(FakeSlot):
+        def give(self, work):
+            nonlocal most
+            rows = [{"cell": c.key, "config_hash": c.config_hash, "status": "done"} for c in work.cells]
+            store.write_stack(work.sequence, StackRows(rows, [], []))
+            most = max(most, len(parquet_files(store.cells)))
+            super().give(work)
+
+    monkeypatch.setattr("tests.test_launch.FakeSlot", StoringSlot)
+    stacks = [[cell(seed=seed)] for seed in range(20)]
+    _, _, stored = dispatched(stacks, lambda those: Finished(["done"], 1))
+    assert set(stored) == {stack[0].key for stack in stacks}
+    assert most <= 6
 
 
 def test_failures_all_alike_before_any_success_stop_the_sweep(dispatched):
