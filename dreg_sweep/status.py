@@ -92,9 +92,9 @@ def status_report(folder: Path) -> dict[str, Any]:
 def _queue(folder: Path) -> dict[str, dict[str, int]]:
     """Slurm job → tasks by state, as far as its queue can be asked from here."""
     try:
-        return {number: dict(states) for number, states in Jobs(folder).states().items()}
+        return {name: dict(states) for name, states in Jobs(folder).states().items()}
     except Unreachable:
-        return {number: {} for number in Jobs(folder).numbers}
+        return {name: {} for name in Jobs(folder).names}
 
 
 def _per_level(levels: Sequence[Any], states: Any) -> dict[str, dict[str, int]]:
@@ -121,9 +121,9 @@ def _text(report: Mapping[str, Any]) -> str:
             f"at work: pid {runner['pid']} on {runner['host']}{job}, {runner['cells']} cells in training, "
             f"last sign of life {runner['seconds_silent']:.0f} s ago"
         )
-    for number, states in report["queue"].items():
+    for job, states in report["queue"].items():
         tasks = ", ".join(f"{n} {name}" for name, n in states.items()) or "not to be asked from here"
-        lines.append(f"in the queue: Slurm job {number}: tasks {tasks}")
+        lines.append(f"in the queue: Slurm job {job}: tasks {tasks}")
     shown = [name for name in STATES if report[name]]
     width = max(len(f"{factor}={level}") for factor, levels in report["factors"].items() for level in levels)
     lines.append(" " * width + "".join(f"{name:>10}" for name in shown))

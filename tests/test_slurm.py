@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from dreg_sweep.errors import UserError
 from dreg_sweep.launch.cluster import deal
 from dreg_sweep.launch.slurm import Jobs, Unreachable, task_states
 from dreg_sweep.store.runners import runners
@@ -41,7 +42,7 @@ def sweep(slurm, tmp_path, monkeypatch):
     for key, value in slurm.items():
         monkeypatch.setenv(key, value)
     yield lambda *arguments: run("dreg-sweep", *arguments, cwd=tmp_path)
-    subprocess.run(["scancel", "--name", "dreg-sweep"], check=False)
+    subprocess.run(["scancel", "--user", "root"], check=False)
     wait_until(lambda: not queue())
 
 
@@ -49,6 +50,17 @@ def queue():
     """The states of all tasks in the queue."""
     command = ["squeue", "--noheader", "--array", "--format", "%T"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def number_of(name):
+    """The number of the job of that name."""
+    command = ["squeue", "--noheader", "--name", name, "--format", "%A"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def scontrol(*arguments):
+    """Tell the controller."""
+    subprocess.run(["scontrol", *arguments], check=True)
 
 
 def at_work(folder):
@@ -96,8 +108,8 @@ def test_submitted_work_is_followed_and_kept_from_other_runners(sweep, tmp_path)
         (line,) = second.stderr.strip().splitlines()
         assert "has tasks of Slurm job" in line
         assert "2 pending" in line
-    number = Jobs(tmp_path / "r").numbers[0]
-    subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"], check=True)
+    (name,) = Jobs(tmp_path / "r").names
+    scontrol("update", f"jobid={number_of(name)}", "starttime=now")
     wait_until(lambda: at_work(tmp_path / "r"))
     status = run("dreg-status", "r", cwd=tmp_path)
     assert status.returncode == 3
@@ -105,7 +117,7 @@ def test_submitted_work_is_followed_and_kept_from_other_runners(sweep, tmp_path)
     assert "Slurm job" in status.stdout
     assert "in the queue" in status.stdout
     wait_until(lambda: list((tmp_path / "r" / "cells").glob("*.parquet")))
-    subprocess.run(["scancel", number], check=True)
+    subprocess.run(["scancel", "--name", name], check=True)
     wait_until(lambda: not queue())
     stored = len(cells(tmp_path / "r"))
     here = sweep(*SLOW)  # the local launcher takes over
@@ -118,11 +130,11 @@ def test_submitted_work_is_followed_and_kept_from_other_runners(sweep, tmp_path)
 def test_a_task_that_is_put_back_goes_on_where_it_was(reason, sweep, tmp_path):
     process = start("dreg-sweep", *SLOW, *SLURM, "hydra.launcher.tasks=1", cwd=tmp_path)
     wait_until(lambda: list((tmp_path / "r" / "cells").glob("*.parquet")))
-    (number,) = Jobs(tmp_path / "r").numbers
+    (name,) = Jobs(tmp_path / "r").names
     if reason == "requeued":
-        subprocess.run(["scontrol", "requeue", number], check=True)
+        scontrol("requeue", number_of(name))
         wait_until(lambda: queue() == ["PENDING"])
-        subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"], check=True)
+        scontrol("update", f"jobid={number_of(name)}", "starttime=now")
     else:
         filler = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 5"]
         subprocess.run(filler, check=True, capture_output=True, cwd=tmp_path)
@@ -169,7 +181,7 @@ def squeue(tmp_path, monkeypatch):
 def test_the_queue_is_asked_in_words_that_tell_an_ended_job_from_no_answer(squeue, tmp_path):
     squeue("PENDING\nRUNNING\nPENDING")
     assert task_states("7") == {"pending": 2, "running": 1}
-    squeue("slurm_load_jobs error: Invalid job id specified", 1)
+    squeue("")
     assert not task_states("7")
     squeue("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", 1)
     with pytest.raises(Unreachable, match="Unable to contact"):
@@ -178,15 +190,20 @@ def test_the_queue_is_asked_in_words_that_tell_an_ended_job_from_no_answer(squeu
 
 def test_ended_jobs_are_forgotten(squeue, tmp_path):
     jobs = Jobs(tmp_path / "r")
-    jobs.folder.mkdir(parents=True)
+    (tmp_path / "r").mkdir()
     assert jobs.live() == {}
-    jobs.add("7")
-    jobs.add("8")
+    first, second = jobs.new(), jobs.new()
+    assert first != second
     squeue("RUNNING")
-    assert jobs.live() == {"7": {"running": 1}, "8": {"running": 1}}
-    squeue("Invalid job id specified", 1)
+    assert jobs.live() == {first: {"running": 1}, second: {"running": 1}}
+    with pytest.raises(UserError, match=f"has tasks of Slurm job {first} .1 running.; wait"):
+        jobs.refuse_if_live()
+    squeue("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", 1)
+    with pytest.raises(UserError, match=r"Unable to contact .* may still write to .*; if it has ended, remove"):
+        jobs.refuse_if_live()
+    squeue("")
     assert jobs.live() == {}
-    assert jobs.numbers == []
+    assert jobs.names == []
 
 
 def test_shares_are_even_and_keep_the_order():

@@ -57,8 +57,8 @@ def run_on_cluster(
         print(f"stopped waiting: {error}; dreg-status {store.folder} follows the job", file=sys.stderr)
         return 1
     except Interrupted:
-        for number in Jobs(store.folder).numbers:
-            print(f"Slurm job {number} goes on; scancel {number} ends it, dreg-status follows it", file=sys.stderr)
+        for job in Jobs(store.folder).names:
+            print(f"Slurm job {job} goes on; scancel --name {job} ends it, dreg-status follows", file=sys.stderr)
         raise
     except (StoreError, WorkerLost) as error:
         print(f"stopped: {error}; what was stored before is kept; {to_go_on()}", file=sys.stderr)
@@ -116,9 +116,8 @@ def _submit(
         stacks = group_into_stacks(plan.pending, forecast.size_of)
         shares = deal(stacks, forecast.costs(stacks), options["tasks"])
         since = store.next_sequence()
-        jobs.folder.mkdir(exist_ok=True)
-        job = submit([ArrayTask(share, settings, since) for share in shares], jobs.folder, options)
-        jobs.add(job)
+        job = jobs.new()
+        submit([ArrayTask(share, settings, since) for share in shares], job, jobs.folder / job, options)
     return _Submitted(job, plan, since)
 
 

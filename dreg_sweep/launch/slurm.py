@@ -1,6 +1,7 @@
 """Slurm as seen from the machine that submits: jobs of a results folder, and how to make one."""
 
 import json
+import secrets
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,36 +24,44 @@ class Unreachable(Exception):
 
 
 class Jobs:
-    """The jobs that were submitted for a results folder: `slurm/jobs.json` keeps their numbers."""
+    """The jobs that were submitted for a results folder: `slurm/jobs.json` keeps their names.
+
+    A name is a job's own and is written down before Slurm hears of it: a submission that dies half-way leaves no
+    job that nobody knows.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "slurm"
         self._path = self.folder / "jobs.json"
 
     @property
-    def numbers(self) -> list[str]:
+    def names(self) -> list[str]:
         """All that may still be alive."""
         try:
-            return [str(number) for number in json.loads(self._path.read_text())]
+            return [str(name) for name in json.loads(self._path.read_text())]
         except (OSError, ValueError, TypeError):
             return []
 
-    def add(self, number: str) -> None:
-        """Remember a job."""
-        self._write([*self.numbers, number])
+    def new(self) -> str:
+        """A name for a job that is about to be submitted."""
+        name = f"dreg-sweep-{secrets.token_hex(4)}"
+        with refusals(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        self._write([*self.names, name])
+        return name
 
     def states(self) -> dict[str, Counter[str]]:
-        """Job number → the states of its tasks that are pending or running, of jobs that have such.
+        """Job name → the states of its tasks that are pending or running, of jobs that have such.
 
         Errors: `Unreachable` where there are jobs, and Slurm does not say what has become of them.
         """
-        states = {number: task_states(number) for number in self.numbers}
-        return {number: counted for number, counted in states.items() if counted}
+        states = {name: task_states(name) for name in self.names}
+        return {name: counted for name, counted in states.items() if counted}
 
     def live(self) -> dict[str, Counter[str]]:
         """As `states`, and forget the jobs that have ended: for whoever holds the folder's lock."""
         live = self.states()
-        if len(live) < len(self.numbers):
+        if len(live) < len(self.names):
             self._write(list(live))
         return live
 
@@ -62,40 +71,41 @@ class Jobs:
             live = self.live()
         except Unreachable as error:
             raise UserError(
-                f"{error}; Slurm job {', '.join(self.numbers)} may still write to {self.folder.parent}; "
+                f"{error}; Slurm job {', '.join(self.names)} may still write to {self.folder.parent}; "
                 f"if it has ended, remove {self._path}"
             ) from None
-        for number, states in live.items():
+        for name, states in live.items():
             counts = ", ".join(f"{n} {state}" for state, n in states.items())
             raise UserError(
-                f"results_dir={self.folder.parent} has tasks of Slurm job {number} ({counts}); "
-                f"wait for them, or scancel {number}"
+                f"results_dir={self.folder.parent} has tasks of Slurm job {name} ({counts}); "
+                f"wait for them, or scancel --name {name}"
             )
 
-    def _write(self, numbers: Sequence[str]) -> None:
+    def _write(self, names: Sequence[str]) -> None:
         temporary = self._path.with_suffix(".new")
         with refusals(self._path):
-            temporary.write_text(json.dumps(numbers))
+            temporary.write_text(json.dumps(names))
             temporary.replace(self._path)
 
 
-def task_states(number: str) -> Counter[str]:
-    """How many tasks of a job are in which state (pending, running, …); empty where it has ended.
+def task_states(name: str) -> Counter[str]:
+    """How many tasks of the job of that name are in which state (pending, running, …); empty where it has ended.
 
     Errors: `Unreachable`.
     """
-    command = ["squeue", "--noheader", "--array", "--jobs", number, "--format", "%T"]
+    command = ["squeue", "--noheader", "--array", "--name", name, "--format", "%T"]
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unreachable(f"squeue does not answer: {error}") from None
-    if process.returncode and "Invalid job id" not in process.stderr:  # a job that is long gone
-        raise Unreachable(f"squeue: {process.stderr.strip().splitlines()[-1:] or process.returncode}")
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise Unreachable(f"squeue does not answer: {last}")
     return Counter(line.strip().lower() for line in process.stdout.splitlines() if line.strip())
 
 
-def submit(tasks: Sequence[Callable[[], Any]], folder: Path, options: Mapping[str, Any]) -> str:
-    """Submit the tasks as one array job whose logs go to `folder`; its number.
+def submit(tasks: Sequence[Callable[[], Any]], name: str, folder: Path, options: Mapping[str, Any]) -> None:
+    """Submit the tasks as one array job of that name, whose logs go to `folder`.
 
     `options`: those of conf/hydra/launcher/slurm.yaml; None leaves a choice to the cluster.
     Errors: `UserError` where there is no Slurm here, or where it refuses the job.
@@ -107,14 +117,14 @@ def submit(tasks: Sequence[Callable[[], Any]], folder: Path, options: Mapping[st
     parameters |= {f"slurm_{key}": given[key] for key in _SLURM if key in given}
     try:
         executor = submitit.AutoExecutor(
-            folder / "%A", cluster="slurm", slurm_max_num_timeout=given.get("max_num_timeout", 100)
+            folder, cluster="slurm", slurm_max_num_timeout=given.get("max_num_timeout", 100)
         )
-        executor.update_parameters(name="dreg-sweep", stderr_to_stdout=True, **parameters)
+        executor.update_parameters(name=name, stderr_to_stdout=True, **parameters)
         with executor.batch():
-            jobs = [executor.submit(task) for task in tasks]
+            for task in tasks:
+                executor.submit(task)
     except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         reason = (str(error).strip().splitlines() or ["without a word"])[0]
         raise UserError(f"Slurm refuses the job: {reason.removeprefix('sbatch: error: ')}") from None
     except (RuntimeError, OSError) as error:
         raise UserError(f"hydra/launcher=slurm needs Slurm's sbatch and srun here: {error}") from None
-    return str(jobs[0].job_id).partition("_")[0]
