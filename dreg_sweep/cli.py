@@ -40,10 +40,10 @@ def _hydra_app() -> Callable[[], None]:
 
         from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.runner import run_sweep
-        from dreg_sweep.launch.slots import start_server
+        from dreg_sweep.launch.slots import worker_server
 
-        context = start_server()
-        with _mistakes_in_one_line():  # here already: Hydra adds lines of its own to what leaves a job
+        # Mistakes here already: Hydra adds lines of its own to what leaves a job.
+        with worker_server() as context, _mistakes_in_one_line():
             loader, master = GlobalHydra.instance().config_loader(), cast(DictConfig, HydraConfig.instance().cfg)
             grid = compose_grid(loader, master, [HydraConfig.get().overrides.task])
             sys.exit(run_sweep(grid.cells, grid.settings, context))

@@ -42,12 +42,12 @@ class LocalLauncher(Launcher):
         """Compose the jobs' cells and train what the store lacks; `SystemExit` where that does not end well."""
         from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.runner import run_sweep
-        from dreg_sweep.launch.slots import start_server
+        from dreg_sweep.launch.slots import worker_server
 
-        context = start_server()
-        grid = compose_grid(self._context.config_loader, self._config, job_overrides)
-        if code := run_sweep(grid.cells, grid.settings, context):
-            raise SystemExit(code)
+        with worker_server() as context:
+            grid = compose_grid(self._context.config_loader, self._config, job_overrides)
+            if code := run_sweep(grid.cells, grid.settings, context):
+                raise SystemExit(code)
         return []
 
 
@@ -66,14 +66,14 @@ class SlurmLauncher(Launcher):
 
         from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.cluster import run_on_cluster
-        from dreg_sweep.launch.slots import start_server
+        from dreg_sweep.launch.slots import worker_server
 
-        context = start_server()
-        grid = compose_grid(self._context.config_loader, self._config, job_overrides)
         plain = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for key, value in self._options.items()
         }
-        if code := run_on_cluster(grid.cells, grid.settings, context, plain):
-            raise SystemExit(code)
+        with worker_server() as context:
+            grid = compose_grid(self._context.config_loader, self._config, job_overrides)
+            if code := run_on_cluster(grid.cells, grid.settings, context, plain):
+                raise SystemExit(code)
         return []

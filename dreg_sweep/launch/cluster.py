@@ -19,11 +19,11 @@ from dreg_sweep.launch.prepare import check_cells, declare, gather, plan_cells
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.report import say_end, say_plan
 from dreg_sweep.launch.runner import dry_run, exit_code, train_pending, with_absolute_folders
-from dreg_sweep.launch.slots import Slot, WorkerLost, start_server
+from dreg_sweep.launch.slots import Slot, WorkerLost, worker_server
 from dreg_sweep.launch.slurm import Jobs, Unreachable, submit, task_states
-from dreg_sweep.plan import Plan, group_into_stacks
+from dreg_sweep.plan import Plan, Stale, group_into_stacks
 from dreg_sweep.store import Store, StoreError
-from dreg_sweep.store.runners import one_of_many, sole_runner
+from dreg_sweep.store.runners import Presence, one_of_many, sole_runner
 
 _UNANSWERED = 60  # looks at the queue without an answer after which waiting ends
 
@@ -142,32 +142,41 @@ class ArrayTask:
 
     def __call__(self) -> int:
         """The exit code, as of a sweep."""
-        context = start_server()
         store = Store(self.settings.results_dir)
-        slots = [Slot.start(context)]
-        try:
-            with one_of_many(store.folder) as presence:
-                stored, _ = store.index()
-                finished = [
-                    cell for cell in self.cells if cell.key in stored and stored[cell.key].status != "failed"
-                ]
-                new = {cell.key for cell in finished if stored[cell.key].sequence >= self.since}
-                pending = [cell for cell in self.cells if cell.key not in new]
-                print(f"{len(self.cells)} cells, {len(pending)} to train", flush=True)
-                known = gather(pending, self.settings)
-                plan = Plan(self.cells, finished, [], [], [], pending)
-                if not pending:
-                    return 0
-                devices = check_cells(pending, self.settings.device, slots[0])
-                summary = train_pending(plan, known, self.settings, store, presence, devices, slots, context)
-        finally:
-            for slot in slots:
-                slot.stop()
+        with worker_server() as context, one_of_many(store.folder) as presence:
+            plan = self._plan(store)
+            print(f"{len(plan.cells)} cells, {len(plan.pending)} to train", flush=True)
+            summary = self._train(plan, store, presence, context) if plan.pending else Summary()
         # The last one out joins the files; where others are at work the folder is not to be had.
         with contextlib.suppress(UserError, StoreError), sole_runner(store.folder):
             store.compact()
         say_end(summary, plan, store.folder)
         return exit_code(summary)
+
+    def _plan(self, store: Store) -> Plan:
+        """What of the cells has no result of this submission yet. Older results are there to be replaced."""
+        stored, _ = store.index()
+        done: list[Cell] = []
+        older: list[Stale] = []
+        for cell in self.cells:
+            row = stored.get(cell.key)
+            if row is not None and row.status != "failed":
+                if row.sequence >= self.since:
+                    done.append(cell)
+                else:
+                    older.append(Stale(cell, "to be trained again"))
+        new = {cell.key for cell in done}
+        return Plan(self.cells, done, [], older, [], [cell for cell in self.cells if cell.key not in new])
+
+    def _train(self, plan: Plan, store: Store, presence: Presence, context: ForkServerContext) -> Summary:
+        known = gather(plan.pending, self.settings)
+        slots = [Slot.start(context)]
+        try:
+            devices = check_cells(plan.pending, self.settings.device, slots[0])
+            return train_pending(plan, known, self.settings, store, presence, devices, slots, context)
+        finally:
+            for slot in slots:
+                slot.stop()
 
     def checkpoint(self) -> Any:
         """What submitit is to requeue when the task is preempted or runs out of time: the same once more."""

@@ -1,8 +1,5 @@
 """What the server process imports and warms up once, so that no worker forked from it has to."""
 
-import atexit
-import os
-
 import sklearn.datasets  # 1 s; digits and the encoding of texts need it
 import sklearn.decomposition
 import sklearn.feature_extraction.text  # noqa: F401
@@ -12,6 +9,3 @@ import dreg_sweep.launch.worker  # noqa: F401
 
 # The first step of an optimizer imports torch's compiler, for another second.
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).step()
-
-# The server has nothing to tidy up, and whoever reads its output waits for its end: no second for a teardown.
-atexit.register(os._exit, 0)

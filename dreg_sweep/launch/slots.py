@@ -4,12 +4,14 @@ They are forked from a server process that has imported torch once, while the ru
 torch, composes the grid.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -25,20 +27,28 @@ ARITHMETIC = {
 }
 
 
-def start_server() -> ForkServerContext:
-    """Start importing torch in the server process; returns at once."""
+@contextlib.contextmanager
+def worker_server() -> Iterator[ForkServerContext]:
+    """The process that workers are forked from begins to import torch at once, and ends with the block.
+
+    Ended it is with SIGKILL: it has nothing to tidy up, and may still be importing what nobody needs any more.
+    """
     os.environ.update(ARITHMETIC)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dreg_sweep.launch.preload"])
-    from multiprocessing import forkserver
-
     # The server inherits what is ignored: Ctrl-C is the runner's to handle, from the first moment on.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, handler)
-    return context
+    try:
+        yield context
+    finally:
+        pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class WorkerLost(Exception):
