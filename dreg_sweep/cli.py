@@ -18,6 +18,8 @@ def sweep() -> None:
     try:
         with signals_interrupt(), _mistakes_in_one_line():
             _hydra_app()()
+    except BrokenPipeError:
+        _nobody_reads()
     except Interrupted as interruption:
         print(f"dreg-sweep: interrupted; what is finished is stored; {to_go_on()}", file=sys.stderr)
         sys.exit(128 + interruption.number)
@@ -37,6 +39,7 @@ def _hydra_app() -> Callable[[], None]:
     def one_cell(config: DictConfig) -> None:
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
         from dreg_sweep.compose import compose_grid
         from dreg_sweep.launch.runner import run_sweep
@@ -44,6 +47,9 @@ def _hydra_app() -> Callable[[], None]:
 
         # Mistakes here already: Hydra adds lines of its own to what leaves a job.
         with worker_server() as context, _mistakes_in_one_line():
+            launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # a launcher of Hydra's own has called this
+                raise UserError(f"hydra/launcher={launcher} cannot run a grid; choose one of: local, slurm")
             loader, master = GlobalHydra.instance().config_loader(), cast(DictConfig, HydraConfig.instance().cfg)
             grid = compose_grid(loader, master, [HydraConfig.get().overrides.task])
             sys.exit(run_sweep(grid.cells, grid.settings, context))
@@ -75,8 +81,7 @@ def status() -> None:
     except UserError as mistake:
         _refuse("dreg-status", str(mistake))
     except BrokenPipeError:  # `dreg-status … | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _nobody_reads()
 
 
 def analyze() -> None:
@@ -87,5 +92,13 @@ def analyze() -> None:
 
 
 def _refuse(program: str, message: str) -> None:
-    print(f"{program}: {message}", file=sys.stderr)
+    print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(2)
+
+
+def _nobody_reads() -> None:
+    """End quietly where the reader of a pipe has gone; what Python still wants to flush goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(1)

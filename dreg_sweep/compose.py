@@ -213,6 +213,8 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Grid:
     """The cells of the jobs, one list of overrides each; `UserError` for a level or value that is not valid."""
+    if not jobs:
+        raise UserError("the grid has no cells: one of its axes has no levels")
     composer = GridComposer(loader, master)
     swept = _varying([composer.texts(job) for job in jobs])
     cells: list[Cell] = []

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as one exception, from the start of a command to its end."""
+"""SIGINT, SIGTERM and SIGHUP as one exception, from the start of a command to its end."""
 
 import shlex
 import signal
@@ -18,14 +18,19 @@ class Interrupted(BaseException):
 
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Within the block the first SIGINT or SIGTERM raises `Interrupted`; later ones are ignored."""
+    """Within the block the first SIGINT, SIGTERM or SIGHUP raises `Interrupted`; later ones are ignored.
+
+    A SIGHUP that is ignored already (by nohup) stays so.
+    """
+    asked = [signal.SIGINT, signal.SIGTERM]
+    asked += [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        for handled in (signal.SIGINT, signal.SIGTERM):
+        for handled in asked:
             signal.signal(handled, signal.SIG_IGN)
         raise Interrupted(number)
 
-    for handled in (signal.SIGINT, signal.SIGTERM):
+    for handled in asked:
         signal.signal(handled, interrupt)
     yield
 

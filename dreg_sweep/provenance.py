@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dreg_sweep import __version__
 
@@ -31,6 +32,12 @@ def code_version() -> str:
         return __version__
     commit, _, dirty = described.strip().partition("-")
     return f"{__version__}+g{commit}" + (f".{dirty}" if dirty else "")
+
+
+def source_digest() -> str:
+    """A digest of the files that `code_fingerprint` speaks of, as they are now."""
+    files = [_PACKAGE / f"{name}.py" for name in (*_ENGINE, *_REGISTRIES)]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 @cache
@@ -95,4 +102,13 @@ def _defined(node: ast.stmt) -> list[str]:
 
 
 def _digest(node: ast.AST) -> str:
-    return hashlib.sha256(ast.dump(node).encode()).hexdigest()[:16]
+    return hashlib.sha256(_text(node).encode()).hexdigest()[:16]
+
+
+def _text(node: Any) -> str:
+    """A syntax tree in words that are the same in every version of Python: without fields that are empty."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        inner = ",".join(f"{name}={_text(value)}" for name, value in fields if name != "kind")
+        return f"{type(node).__name__}({inner})"
+    return f"[{','.join(map(_text, node))}]" if isinstance(node, list) else repr(node)

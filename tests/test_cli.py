@@ -212,6 +212,13 @@ def test_status_says_who_trains_what(tmp_path):
     assert (report["running"], report["runners"]) == (0, [])
 
 
+def test_a_rerun_of_all_counts_each_cell_once(tmp_path):
+    command = ("-m", "seed=0,1", "train_size=50", "epochs=1", "results_dir=r")
+    run("dreg-sweep", *command, cwd=tmp_path)
+    again = run("dreg-sweep", *command, "rerun=all", cwd=tmp_path)
+    assert "2 of 2 cells complete" in again.stderr
+
+
 def test_status_says_why_rows_are_stale(tmp_path):
     command = ("dreg-sweep", "-m", "seed=0,1", "train_size=50", "epochs=1", "results_dir=r")
     run(*command, cwd=tmp_path)
@@ -388,6 +395,9 @@ BAD_ARRAYS = {
         (["dataset=arrays", "dataset.path=cut.npz"], ["cut.npz"]),
         (["dataset=text_table", "dataset.path=columns.csv"], ["columns.csv", "split"]),
         (["results_dir=/dev/null/results"], ["results_dir=/dev/null/results", "cannot be written"]),
+        (["-m", "seed=range(0,0)"], ["no cells"]),
+        (["-m", "seed=0,1", "hydra/launcher=basic"], ["hydra/launcher=basic", "local, slurm"]),
+        (["results_dir=columns.csv", "dry_run=true"], ["columns.csv", "not a folder"]),
         (["timeout=0"], ["timeout=0", "above 0"]),
         (["slots_per_gpu=many"], ["slots_per_gpu=many", "whole number"]),
         (["rerun=again"], ["rerun=again", "failed, stale, all, none"]),

@@ -12,6 +12,7 @@ from dreg_sweep.launch.memory import peak_bytes, reset_peak, slots_per_gpu
 from dreg_sweep.launch.messages import Broken, Device, Finished, Measure
 from dreg_sweep.launch.pilot import Forecast, kind_of, pilots_for
 from dreg_sweep.launch.progress import SweepProgress
+from dreg_sweep.launch.slots import Pauses, Slot
 from dreg_sweep.store import StackRows, Store, parquet_files
 from dreg_sweep.store.runners import sole_runner
 from tests.test_plan import cell
@@ -175,7 +176,7 @@ def dispatched(settings, monkeypatch):
         forecast = Forecast(5, {c.key: 1.0 for stack in stacks for c in stack})
         with sole_runner(store.folder) as presence:
             slots = [FakeSlot(noted)]
-            summary = Dispatch(stacks, forecast, set(), settings, store, presence, None, slots).run()
+            summary = Dispatch(stacks, forecast, set(), settings, store, presence, None, slots, "").run()
         return summary, tried, store.index()[0]
 
     return run
@@ -209,6 +210,33 @@ def test_the_cells_of_a_failed_stack_are_tried_alone_once(dispatched):
     assert (row.status, row.error) == ("failed", "Traceback\nValueError: 4")
 
 
+def test_one_bad_stack_keeps_nothing_from_being_trained(dispatched):
+    stacks = [[cell(seed=seed) for seed in range(start, start + 4)] for start in (0, 4, 8)]
+
+    def trains(those):
+        return Broken("too large") if those[0].seed < 4 else Finished(["diverged"] * len(those), 1)
+
+    summary, tried, _ = dispatched(stacks, trains)
+    assert tried == [4, 4, 4, 1, 1, 1, 1]
+    assert not summary.stopped_early
+    assert summary.trained == {"diverged": 8, "failed": 4}
+
+
+def test_a_pause_of_the_runner_is_no_silence_of_its_workers(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("dreg_sweep.launch.slots.time.monotonic", clock)
+    pauses, slot = Pauses(), Slot(None, None)
+    clock.now = 1.0
+    pauses.forgive([slot])
+    assert slot.silence == 1.0
+    clock.now = 1000.0  # Ctrl-Z, and fg much later
+    pauses.forgive([slot])
+    assert slot.silence == 1.0
+    clock.now = 1002.0
+    pauses.forgive([slot])
+    assert slot.silence == 3.0
+
+
 def test_files_are_joined_while_a_sweep_goes_on(dispatched, settings, monkeypatch):
     """A slow stack with an early number must not be overtaken by the join of later ones."""
     monkeypatch.setattr(dispatch, "_FILES", 3)
@@ -234,8 +262,9 @@ def test_failures_all_alike_before_any_success_stop_the_sweep(dispatched):
     stacks = [[cell(seed=seed)] for seed in range(10)]
     summary, tried, stored = dispatched(stacks, lambda those: Broken("the same"))
     assert summary.stopped_early
-    assert len(tried) == 3
-    assert len(stored) == 1
+    assert tried == [1, 1, 1]
+    assert {key: row.status for key, row in stored.items()} == {stacks[i][0].key: "failed" for i in range(3)}
+    assert summary.trained == {"failed": 3}
     summary, tried, _ = dispatched(stacks, lambda those: Broken(f"of its own: {those[0].seed}"))
     assert not summary.stopped_early
     assert len(tried) == 20

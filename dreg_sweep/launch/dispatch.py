@@ -13,13 +13,13 @@ from dreg_sweep.config import SweepSettings
 from dreg_sweep.launch.messages import Broken, Finished, Progress, Unwritable, Work
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.progress import SweepProgress
-from dreg_sweep.launch.slots import Slot, messages
+from dreg_sweep.launch.slots import Pauses, Slot, messages
 from dreg_sweep.provenance import code_fingerprint, code_version
 from dreg_sweep.rows import failed_rows
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence
 
-_ALIKE = 3  # failures with one traceback, before anything succeeded, that end a sweep
+_ALIKE = 3  # stacks that fail with one traceback, before anything was trained, and so end a sweep
 _FILES = 300  # stacks stored since files were last joined: readers want few files
 # A worker is hung when it is silent (an epoch is a sign of life) for this many times as long as the whole stack
 # was predicted to take, and for some minutes at least: a laptop that is busy with something else is no hang.
@@ -56,7 +56,7 @@ class _Stack:
 class Dispatch:
     """One run of a plan's stacks on slots that are there.
 
-    finished: keys with a result in the store, which no failure may replace.
+    finished: keys with a result in the store, which no failure may replace. source: digest of the code as planned.
     """
 
     def __init__(
@@ -69,7 +69,9 @@ class Dispatch:
         presence: Presence,
         context: ForkServerContext,
         slots: list[Slot],
+        source: str,
     ) -> None:
+        self._source, self._pauses = source, Pauses()
         self._settings, self._store, self._presence = settings, store, presence
         self._context, self._slots, self._finished = context, slots, finished
         self._sequences = itertools.count(store.next_sequence())
@@ -102,6 +104,7 @@ class Dispatch:
         return self._summary
 
     def _turn(self) -> None:
+        self._pauses.forgive(self._slots)
         for slot in self._slots:
             if slot not in self._running and self._queue:
                 self._begin(slot, self._queue.popleft())
@@ -122,7 +125,18 @@ class Dispatch:
         settings = self._settings
         stack.sequence, stack.fraction = next(self._sequences), 0.0
         self._running[slot] = stack
-        slot.give(Work(stack.sequence, stack.cells, settings.data_dir, settings.results_dir, slot.device))
+        slot.give(
+            Work(
+                stack.sequence,
+                stack.cells,
+                settings.data_dir,
+                settings.results_dir,
+                slot.device,
+                code_version(),
+                code_fingerprint(stack.cells[0].activation, stack.cells[0].regularizer.name),
+                self._source,
+            )
+        )
 
     def _hear(self, slot: Slot, message: Any) -> None:
         match message:
@@ -134,6 +148,9 @@ class Dispatch:
                 self._summary.peak_bytes = max(self._summary.peak_bytes, message.peak_bytes)
                 self._count(stack, Counter(message.statuses))
             case Broken():
+                if slot.device != "cpu" and not message.out_of_memory:  # its CUDA context may be broken for good
+                    slot.stop()
+                    self._slots[self._slots.index(slot)] = Slot.start(self._context, slot.device)
                 self._fail(self._running.pop(slot), message.error, slot.device, message.out_of_memory)
             case Unwritable():
                 raise StoreError(message.reason)
@@ -155,24 +172,32 @@ class Dispatch:
             half = len(cells) // 2
             self._queue.extendleft(stack.part(cells, stack.retry) for cells in (cells[half:], cells[:half]))
             return
+        if stack.retry:
+            self._store_failure(stack, error, device)
+            return
+        # After all others: what is wrong with these cells must not keep the rest from being trained.
+        self._queue.extend(stack.part([cell], retry=True) for cell in cells)
         self._alike[error] += 1
-        if not stack.retry:
-            self._queue.extendleft(stack.part([cell], retry=True) for cell in reversed(cells))
-        else:
-            lost = [cell for cell in cells if cell.key not in self._finished]
-            for cell in lost:
-                provenance = {
-                    "device": device.partition(":")[0],
-                    "code_version": code_version(),
-                    "code_fingerprint": code_fingerprint(cell.activation, cell.regularizer.name),
-                }
-                self._store.write_stack(next(self._sequences), failed_rows([cell], error, provenance))
-                self._files += 1
-            self._summary.errors.setdefault(error, []).extend(cells)
-            self._count(stack, Counter(failed=len(cells)))
-        if self._alike[error] >= _ALIKE and not self._summary.trained["done"]:
+        if self._alike[error] >= _ALIKE and not self._summary.trained.keys() - {"failed"}:
             self._summary.stopped_early = True
+            for untried in self._queue:
+                if untried.retry:
+                    self._store_failure(untried, error, device)
             self._queue.clear()
+
+    def _store_failure(self, stack: _Stack, error: str, device: str) -> None:
+        for cell in stack.cells:
+            if cell.key in self._finished:
+                continue
+            provenance = {
+                "device": device.partition(":")[0],
+                "code_version": code_version(),
+                "code_fingerprint": code_fingerprint(cell.activation, cell.regularizer.name),
+            }
+            self._store.write_stack(next(self._sequences), failed_rows([cell], error, provenance))
+            self._files += 1
+        self._summary.errors.setdefault(error, []).extend(stack.cells)
+        self._count(stack, Counter(failed=len(stack.cells)))
 
     def _count(self, stack: _Stack, statuses: Counter[str]) -> None:
         self._summary.trained += statuses

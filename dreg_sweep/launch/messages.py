@@ -76,6 +76,9 @@ class Work:
     data_dir: Path
     results_dir: Path
     device: str
+    code_version: str
+    code_fingerprint: str
+    source: str  # digest of the source that the two speak of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from multiprocessing.context import ForkServerContext
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
 from dreg_sweep.launch.messages import Device, Measure, Pilot, Piloted
-from dreg_sweep.launch.slots import Slot, messages
+from dreg_sweep.launch.slots import Pauses, Slot, messages
 
 # Cells trained together: the candidates among which the pilots choose. On one CPU core the gain levels off between
 # 2 and 5: ten MLPs (2,000 MNIST rows, 10 epochs) took 5.2, 3.5, 2.9, 3.3 s at 64-64 and 11.3, 6.6, 7.0, 7.0 s at
@@ -108,7 +108,9 @@ def run_pilots(
     chosen: dict[Kind, tuple[Measure, float]] = {}
     waiting = list(pilots.items())
     busy: dict[Slot, Kind] = {}
+    pauses = Pauses()
     while waiting or busy:
+        pauses.forgive(slots)
         for slot in slots:
             if slot not in busy and waiting:
                 busy[slot], (cells, sizes) = waiting.pop(0)
@@ -121,7 +123,7 @@ def run_pilots(
             elif answer.measures:
                 best = min(answer.measures, key=lambda measure: measure.seconds / measure.size)
                 chosen[kind] = (best, work[pilots[kind][0][0].key])
-        for slot in [slot for slot in busy if slot.silence > _PATIENCE]:
+        for slot in [slot for slot in busy if slot.silence > (settings.timeout or _PATIENCE)]:
             del busy[slot]
             slot.stop()
             slots[slots.index(slot)] = Slot.start(context, slot.device)

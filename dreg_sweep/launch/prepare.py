@@ -13,7 +13,7 @@ from dreg_sweep.errors import UserError
 from dreg_sweep.launch.messages import Check, Checked, Device
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
-from dreg_sweep.provenance import code_fingerprint
+from dreg_sweep.provenance import code_fingerprint, source_digest
 from dreg_sweep.rows import grid_columns
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import Store
@@ -25,6 +25,7 @@ class Known:
 
     wanted: dict[str, Wanted]
     work: dict[str, float]  # in arbitrary units; nothing for cells whose data are not there
+    source: str  # digest of the code that the fingerprints speak of
 
 
 def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -> Known:
@@ -35,7 +36,7 @@ def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -
     by_dataset: dict[str, list[Cell]] = {}
     for cell in cells:
         by_dataset.setdefault(repr(cell.dataset), []).append(cell)
-    known = Known({}, {})
+    known = Known({}, {}, source_digest())
     for those in by_dataset.values():
         dataset = those[0].dataset
         there = is_at_hand(dataset, settings.data_dir)

@@ -104,7 +104,8 @@ def say_end(summary: Summary, plan: Plan, results_dir: Path) -> None:
             file=sys.stderr,
         )
     for error, cells in summary.errors.items():
-        alone = shlex.join(["dreg-sweep", *cells[0].overrides])
+        # Into a folder of its own: alone, a cell of a grid may have another key.
+        alone = shlex.join(["dreg-sweep", *cells[0].overrides, "results_dir=results/alone"])
         print(
             f"failed: {len(cells)} cells: {error.strip().splitlines()[-1]}; one of them: {alone}", file=sys.stderr
         )
@@ -113,5 +114,6 @@ def say_end(summary: Summary, plan: Plan, results_dir: Path) -> None:
             f"stopped early: the first failures are all alike; mend their cause, then {to_go_on()}",
             file=sys.stderr,
         )
-    complete = len(plan.done) + summary.trained["done"] + summary.trained["diverged"]
+    kept = {cell.key for cell in plan.done} - {cell.key for cell in plan.pending}
+    complete = len(kept) + summary.trained["done"] + summary.trained["diverged"]
     print(f"{complete} of {len(plan.cells)} cells complete in {results_dir}", file=sys.stderr)

@@ -2,13 +2,16 @@
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
+from dreg_sweep.errors import UserError
 from dreg_sweep.interruption import to_go_on
 from dreg_sweep.launch.dispatch import Dispatch, Summary
 from dreg_sweep.launch.memory import slots_per_gpu
@@ -54,7 +57,7 @@ def exit_code(summary: Summary) -> int:
 
 def with_absolute_folders(settings: SweepSettings) -> SweepSettings:
     """Workers need not stand where the command was given."""
-    return replace(settings, data_dir=settings.data_dir.resolve(), results_dir=settings.results_dir.resolve())
+    return replace(settings, data_dir=settings.data_dir.absolute(), results_dir=settings.results_dir.absolute())
 
 
 def _train(
@@ -107,7 +110,7 @@ def train_pending(
     if not few:
         say_forecast(stacks, forecast, wanted)
     finished = {cell.key for cell in (*plan.done, *(entry.cell for entry in plan.stale))}
-    return Dispatch(stacks, forecast, finished, settings, store, presence, context, slots).run()
+    return Dispatch(stacks, forecast, finished, settings, store, presence, context, slots, known.source).run()
 
 
 def _pilots(
@@ -151,8 +154,21 @@ def cpu_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
+def _refuse_unreadable(folder: Path) -> None:
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+        reason = "not a folder"
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise UserError(f"results_dir={folder} cannot be used: {reason}; choose another")
+
+
 def dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, context: ForkServerContext) -> None:
     """Print the plan with its price. Fetches no data: what a set that is not there will cost stays unknown."""
+    _refuse_unreadable(settings.results_dir)
     known = gather(cells, settings, fetch=False)
     absent = {cell.dataset.name for cell in cells if cell.key not in known.work}
     plan = plan_cells(cells, settings, known, store)

@@ -36,12 +36,8 @@ def worker_server() -> Iterator[ForkServerContext]:
     os.environ.update(ARITHMETIC)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dreg_sweep.launch.preload"])
-    # The server inherits what is ignored: Ctrl-C is the runner's to handle, from the first moment on.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with _interrupt_ignored():
         forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, handler)
     try:
         yield context
     finally:
@@ -49,6 +45,19 @@ def worker_server() -> Iterator[ForkServerContext]:
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _interrupt_ignored() -> Iterator[None]:
+    """A server inherits what is ignored when it starts: Ctrl-C is the runner's to handle, from then on."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+_STANDSTILL = 3.0  # seconds
 
 
 class WorkerLost(Exception):
@@ -69,7 +78,11 @@ class Slot:
         """A new worker, ready for a message."""
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
+        try:
+            with _interrupt_ignored():  # the server may have to be started anew
+                process.start()
+        except (EOFError, OSError) as error:
+            raise WorkerLost(f"no worker process could be started ({error or 'its server is gone'})") from None
         theirs.close()
         return cls(process, ours, device)
 
@@ -106,6 +119,21 @@ class Slot:
         self.connection.close()
         self.process.kill()
         self.process.join()
+
+
+class Pauses:
+    """Notices where this process itself stood still (Ctrl-Z, a sleeping machine): its workers did so, too."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def forgive(self, slots: list[Slot]) -> None:
+        """Add a pause to when each slot was heard. To be called at every turn of a loop of short turns."""
+        now = time.monotonic()
+        if now - self._last > _STANDSTILL:
+            for slot in slots:
+                slot.heard += now - self._last
+        self._last = now
 
 
 def messages(slots: list[Slot], timeout: float) -> Iterator[tuple[Slot, Any]]:

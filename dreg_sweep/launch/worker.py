@@ -33,7 +33,7 @@ from dreg_sweep.launch.messages import (
 )
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
-from dreg_sweep.provenance import code_fingerprint, code_version
+from dreg_sweep.provenance import source_digest
 from dreg_sweep.regularizers import Regularizer, get_regularizer
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
@@ -41,6 +41,7 @@ from dreg_sweep.store import Store, StoreError
 from dreg_sweep.train import CellPlan, predict_seconds, train_stack
 
 _DATASETS_IN_MEMORY = 2
+_SOURCE = source_digest()  # as imported: a fork inherits it with the code
 
 
 def serve(connection: Connection) -> None:
@@ -119,6 +120,10 @@ def check_cell(cell: Cell) -> None:
 
 
 def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken | Unwritable:
+    if work.source != _SOURCE:  # of a server that had to be started anew
+        return Unwritable(
+            "the code was edited since the sweep began, and new workers would run what rows do not say"
+        )
     try:
         _use(work.device)
         statuses = run_stack(work, datasets, connection)
@@ -181,8 +186,8 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
     provenance = {
         "device": device_name(work.device),
         "data_fingerprint": stack.prepared.fingerprint,
-        "code_version": code_version(),
-        "code_fingerprint": code_fingerprint(work.cells[0].activation, work.cells[0].regularizer.name),
+        "code_version": work.code_version,
+        "code_fingerprint": work.code_fingerprint,
         "torch_version": torch.__version__,
     }
     splits = [plan.split for plan in stack.plans]
