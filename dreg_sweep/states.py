@@ -49,15 +49,30 @@ def differences(
     before, now = stored_configs(other), configs(other)
     words = {}
     for key, wanted in stale.items():
-        fields = _changes(json.loads(before[key]), json.loads(now[key])) if key in now else []
-        for name in _moved(wanted, rows[key]):
-            fields.append(f"{name} {getattr(rows[key], name)} → {getattr(wanted, name)}")
+        row = rows[key]
+        fields = []
+        if row.config_hash != wanted.config_hash:
+            by_hash = f"config_hash {row.config_hash} → {wanted.config_hash}"
+            fields += _changes(_fields(before.get(key)), _fields(now.get(key))) or [by_hash]
+        for name in _moved(wanted, row):
+            fields.append(f"{name} {getattr(row, name)} → {getattr(wanted, name)}")
         words[key] = ", ".join(fields)
     return words
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = _flat(before), _flat(now)
+def _fields(config: str | None) -> dict[str, Any] | None:
+    """A configuration (JSON) without nesting; None for what is none."""
+    try:
+        parsed = json.loads(config or "")
+    except (ValueError, RecursionError):
+        return None
+    return _flat(parsed) if isinstance(parsed, dict) else None
+
+
+def _changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+    """The fields that differ, none where either side is not known."""
+    if old is None or new is None:
+        return []
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     return [f"{key} {old.get(key)} → {new.get(key)}" for key in keys]
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -221,10 +223,27 @@ def test_a_jump_of_the_clock_makes_no_living_runner_dead(store, jump):
         assert running(store.folder) == {"a"}
 
 
-@pytest.mark.parametrize("junk", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "host": 3, "more": 1}'])
+@pytest.mark.parametrize(
+    "junk",
+    ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "host": 3, "more": 1}']
+    + [
+        f'{{"pid": {pid}, "host": "{host}", "job": {job}, "cells": {cells}}}'
+        for host in ("node9", socket.gethostname())
+        for pid, job, cells in (
+            (10**24, "null", "[]"),
+            (0, "null", "[]"),
+            ("true", "null", "[]"),
+            (17, "5", "[]"),
+            (17, "null", "null"),
+            (17, "null", '[["a"]]'),
+        )
+    ],
+)
 def test_a_damaged_entry_is_nobody(store, junk):
     (store.folder / ".runners").mkdir()
     (store.folder / ".runners" / "a-1.json").write_text(junk)
+    with at_work(store.folder, "z"):
+        assert running(store.folder) == {"z"}
     with sole_runner(store.folder):
         pass
 
@@ -315,7 +334,15 @@ def test_large_joined_files_are_not_copied_again(store, monkeypatch):
 
 @pytest.mark.parametrize("folder", ["/proc/results", "/dev/null/results"])
 def test_a_folder_that_cannot_be_written_is_refused(folder):
-    from pathlib import Path
-
     with pytest.raises(UserError, match=f"results_dir={folder} cannot be written"):
         Store(Path(folder)).create()
+
+
+def test_what_locks_nothing_costs_one_line(store):
+    (store.folder / ".runners" / "folder.json").mkdir(parents=True)
+    with sole_runner(store.folder):
+        pass
+    (store.folder / ".lock").unlink()
+    (store.folder / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"cannot be locked: .*\.lock: Is a directory"), sole_runner(store.folder):
+        pass

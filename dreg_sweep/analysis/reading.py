@@ -100,7 +100,8 @@ def _read_folder(path: Path, warnings: list[str]) -> "pd.DataFrame":
             continue
         part["_file"] = file.name
         parts.append(part.astype(object))
-    if any(file.stem.endswith("-joined") and file not in set(stored) for file in folder.glob("*.parquet")):
+    new = {file for file in folder.glob("*-joined.parquet") if file.is_file()} - set(stored)
+    if new:
         return _read_folder(path, warnings)
     if foreign:
         warnings.append(f"{folder}: left out {_listing(foreign)}, not named <sequence>-<digest>.parquet")

@@ -101,6 +101,7 @@ def _submit(
     jobs = Jobs(store.folder)
     with sole_runner(store.folder):
         jobs.refuse_if_live()
+        store.drop_unfinished()
         plan = plan_cells(cells, settings, known, store)
         slot = Slot.start(context)
         try:
@@ -149,6 +150,7 @@ class ArrayTask:
             summary = self._train(plan, store, presence, context) if plan.pending else Summary()
         # The last one out joins the files; where others are at work the folder is not to be had.
         with contextlib.suppress(UserError, StoreError), sole_runner(store.folder):
+            store.drop_unfinished()
             store.compact()
         say_end(summary, plan, store.folder)
         return exit_code(summary)

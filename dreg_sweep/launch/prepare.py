@@ -78,7 +78,8 @@ def declare(cells: Sequence[Cell], known: Known, store: Store) -> None:
     with contextlib.suppress(UserError):  # an unreadable declaration is made anew
         declared = {key: Wanted(*rest) for key, *rest in zip(*store.declared(columns).values(), strict=True)}
     if any(declared.get(cell.key) != known.wanted[cell.key] for cell in cells):
-        store.declare(grid_columns(cells, known.wanted))
+        for warning in store.declare(grid_columns(cells, known.wanted)):
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def check_cells(cells: Sequence[Cell], device: str | None, slot: Slot) -> Sequence[Device]:

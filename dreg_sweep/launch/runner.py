@@ -41,6 +41,7 @@ def run_sweep(cells: Sequence[Cell], settings: SweepSettings, context: ForkServe
         store.create()
         with sole_runner(store.folder) as presence:
             Jobs(store.folder).refuse_if_live()
+            store.drop_unfinished()
             plan = plan_cells(cells, settings, known, store)
             summary = _train(plan, known, settings, store, presence, context)
     except (StoreError, WorkerLost) as error:

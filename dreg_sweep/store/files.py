@@ -6,13 +6,18 @@ rows for one cell the later file counts.
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dreg_sweep.store.schema import CELLS_SCHEMA, STATUSES
+
 JOINED = "joined"
+UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged or foreign file raises
+_KEYS = ("cell", "config_hash", "status")  # those of them that a schema has are text and never null
 
 
 class StoreError(Exception):
@@ -20,37 +25,50 @@ class StoreError(Exception):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The parquet files of a folder, earlier ones first; none where it does not exist."""
-    paths = [path for path in folder.glob("*.parquet") if not path.name.startswith(".")]
+    """The parquet files of a folder, earlier ones first; none where it does not exist.
+
+    Regular files and links, wherever those lead: a pipe would keep its reader waiting for ever.
+    """
+    names: list[str] = []
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError),
+        os.scandir(folder) as entries,
+    ):
+        names += [e.name for e in entries if e.is_file(follow_symlinks=False) or e.is_symlink()]
+    paths = [folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
     return sorted(paths, key=lambda path: (sequence_of(path), path.name))  # digests are hexadecimal: < joined
 
 
 def sequence_of(path: Path) -> int:
     """The sequence number in a file's name, 0 where it has none."""
     head = path.name.split("-", 1)[0]
-    return int(head) if head.isdigit() else 0
+    return int(head) if head.isascii() and head.isdigit() else 0
 
 
 def read_settled(folder: Path, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], dict[Path, str]]:
-    """Tables with these columns by file, earlier files first, and why others could not be read.
+    """Tables with these columns of `CELLS_SCHEMA` by file, earlier files first, and why others could not be read.
 
     Readers take no lock. A file that is joined goes only after its rows stand in the joined one, so a reader who
-    misses a file, or finds a joined one that was not there when it began, looks again.
+    misses a file, or finds a joined one that was not there when it began, looks again. What is missed twice is a
+    link that leads nowhere.
     """
     tables: dict[Path, pa.Table] = {}
+    missed: set[Path] = set()
     while True:
         problems: dict[Path, str] = {}
         listed = parquet_files(folder)
+        missed_before = set(missed)
         for path in listed:
             if path in tables:
                 continue
             try:
-                tables[path] = read_columns(path, columns)
-            except FileNotFoundError:
-                break
-            except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+                tables[path] = read_rows(path, CELLS_SCHEMA, columns)
+            except FileNotFoundError as error:
+                problems[path] = error.strerror or first_line(error)
+                missed.add(path)
+            except UNREADABLE as error:
                 problems[path] = first_line(error)
-        else:
+        if missed == missed_before:
             newly_joined = [p for p in parquet_files(folder) if p.stem.endswith(JOINED) and p not in set(listed)]
             if not newly_joined:
                 return {path: tables[path] for path in listed if path in tables}, problems
@@ -61,15 +79,82 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
 
     Errors: `KeyError` where the file has no column `cell`; pyarrow's own where it is not parquet.
     """
-    with pq.ParquetFile(path) as file:
-        there = set(file.schema_arrow.names)
-        if "cell" not in there:
-            raise KeyError("no column called cell")
-        table = file.read(columns=[name for name in columns if name in there])
+    with _opened(path) as file:
+        return _columns_of(file, set(file.schema_arrow.names), columns)
+
+
+def _columns_of(file: pq.ParquetFile, there: Set[str], columns: Sequence[str]) -> pa.Table:
+    if "cell" not in there:
+        raise KeyError("no column called cell")
+    table = file.read(columns=[name for name in columns if name in there])
     for name in columns:
         if name not in there:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
     return table.select(list(columns))
+
+
+def read_rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Some columns of one file, or all, with the types of the schema, which all its columns must be able to take.
+
+    Errors: `UNREADABLE`, of which a `ValueError` says what else is wrong: a key that is missing, null or no text,
+    an unknown status.
+    """
+    wanted = schema.names if columns is None else columns
+    keys = [name for name in _KEYS if name in schema.names]
+    with _opened(path) as file:
+        found = file.schema_arrow
+        types = dict(zip(found.names, found.types, strict=True))
+        for name in keys:
+            if name not in types:
+                raise ValueError(f"no column called {name}")
+            if not _is_text(types[name]):
+                raise ValueError(f"{name} is no text but {types[name]}")
+        others = [f.name for f in schema if f.name in types and types[f.name] != f.type]  # can they be cast?
+        names = list(dict.fromkeys([*wanted, *keys, *others]))
+        table = typed(_columns_of(file, types.keys(), names), pa.schema([schema.field(name) for name in names]))
+    table.validate(full=True)  # that texts are UTF-8
+    for name in keys:
+        if table[name].null_count:
+            raise ValueError(f"{name} is null in {table[name].null_count} of {len(table)} rows")
+    if "status" in keys:
+        unknown = set(table["status"].unique().to_pylist()) - set(STATUSES["cells"])
+        if unknown:
+            raise ValueError(f"status is unknown: {min(unknown)!r:.40}")
+    return table.select(list(wanted))
+
+
+def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With the types of the schema; a column without a value has any of them. Errors: pyarrow's own."""
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata()
+    columns = []
+    for field in schema:
+        column = table[field.name]
+        empty = column.null_count == len(table)
+        columns.append(pa.nulls(len(table), field.type) if empty else column.cast(field.type))
+    return pa.table(columns, schema=schema)
+
+
+def latest_rows(tables: Sequence[pa.Table]) -> pa.Table:
+    """The last row of each cell in tables of the same columns, one of them `cell`."""
+    rows = pa.concat_tables(tables).combine_chunks()  # thousands of small ones are slow
+    numbered = pa.table({"cell": rows["cell"], "row": pa.array(range(len(rows)), pa.int64())})
+    last = numbered.group_by("cell", use_threads=False).aggregate([("row", "max")])
+    return rows.take(last["row_max"].sort())
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
+        raise ValueError("it is not a regular file")
+    return pq.ParquetFile(path)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts, however they are kept; null is the type of a column without rows."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(check(kind) for check in checks)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -1,13 +1,13 @@
 """Joins the many small files of a results folder into few, while a sweep writes and others read."""
 
+import os
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from dreg_sweep.store.files import JOINED, parquet_files, sequence_of, write_parquet
+from dreg_sweep.store.files import JOINED, UNREADABLE, parquet_files, read_rows, sequence_of, write_parquet
 from dreg_sweep.store.schema import ROWS_A_FILE, SCHEMAS
 
 Owner = tuple[str, str]  # a cell and the hash of the configuration that its rows were made under
@@ -21,31 +21,46 @@ def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None
     (stacks that are being trained may still write earlier numbers than those).
 
     A joined file carries the highest number of those it replaces and stands before they go: stopped half-way,
-    the folder holds some rows twice, and readers take the later ones. Unreadable files stay as they are.
+    the folder holds some rows twice, and readers take the later ones. Unreadable files stay as they are, and
+    what they may hold drops nothing from others: the last batch comes first, for the rows of a file in it that
+    proves unreadable are then still to be found in earlier ones.
     """
     for name, schema in SCHEMAS.items():
-        paths = [p for p in parquet_files(folder / name) if below is None or sequence_of(p) < below]
-        rows = {path: count for path in paths if (count := _row_count(path)) is not None}
-        latest: dict[Owner, Path] = {}
-        for path in rows:
-            latest |= dict.fromkeys(_owners_in(path), path)
-        for batch in _batches(rows, ROWS_A_FILE[name]):
-            _join(folder / name, batch, schema, latest, owners[name])
+        rows: dict[Path, int] = {}
+        owned: dict[Path, list[Owner]] = {}
+        for path in parquet_files(folder / name):
+            if below is None or sequence_of(path) < below:
+                keys = _read(path, schema, ("cell", "config_hash"))
+                if keys is not None:
+                    rows[path], owned[path] = len(keys), _owners_in(keys)
+        latest = _latest(owned)
+        for batch in reversed(_batches(rows, ROWS_A_FILE[name])):
+            tables = {path: table for path in batch if (table := _read(path, schema)) is not None}
+            if len(tables) < len(batch):
+                owned = {path: those for path, those in owned.items() if path in tables or path not in batch}
+                latest = _latest(owned)
+            own = {path: {o for o in owned[path] if o in owners[name] and latest[o] == path} for path in tables}
+            _join(folder / name, tables, own)
 
 
-def _row_count(path: Path) -> int | None:
+def _read(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table | None:
     """None for a file that cannot be read or holds other things."""
     try:
-        metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError):
+        return read_rows(path, schema, columns)
+    except UNREADABLE:
         return None
-    return int(metadata.num_rows) if {"cell", "config_hash"} <= set(metadata.schema.names) else None
 
 
-def _owners_in(path: Path) -> list[Owner]:
-    table = pq.read_table(path, columns=["cell", "config_hash"], partitioning=None)
-    distinct = table.group_by(["cell", "config_hash"]).aggregate([])
+def _owners_in(keys: pa.Table) -> list[Owner]:
+    distinct = keys.group_by(["cell", "config_hash"]).aggregate([])
     return list(zip(distinct["cell"].to_pylist(), distinct["config_hash"].to_pylist(), strict=True))
+
+
+def _latest(owned: Mapping[Path, Sequence[Owner]]) -> dict[Owner, Path]:
+    latest: dict[Owner, Path] = {}
+    for path, owners in owned.items():
+        latest |= dict.fromkeys(owners, path)
+    return latest
 
 
 def _batches(rows: Mapping[Path, int], most: int) -> list[list[Path]]:
@@ -61,17 +76,17 @@ def _batches(rows: Mapping[Path, int], most: int) -> list[list[Path]]:
     return batches
 
 
-def _join(
-    folder: Path, paths: Sequence[Path], schema: pa.Schema, latest: Mapping[Owner, Path], owners: Set[Owner]
-) -> None:
-    tables = [pq.read_table(path, schema=schema, partitioning=None) for path in paths]
-    kept = []
-    for path, table in zip(paths, tables, strict=True):
-        own = [owner[0] for owner in _owners_in(path) if owner in owners and latest[owner] == path]
-        kept.append(table.filter(pc.is_in(table["cell"], pa.array(own, pa.string()))))
-    if len(tables) > 1 or len(kept[0]) != len(tables[0]):
-        joined = folder / f"{sequence_of(paths[-1]):08d}-{JOINED}.parquet"
+def _join(folder: Path, tables: Mapping[Path, pa.Table], own: Mapping[Path, Set[Owner]]) -> None:
+    """Put the rows of each file's own cells into one file, which replaces them all."""
+    kept = [
+        table.filter(pc.is_in(table["cell"], pa.array([cell for cell, _ in own[path]], pa.string())))
+        for path, table in tables.items()
+    ]
+    if sum(map(len, kept)) < sum(map(len, tables.values())) or len(tables) > 1:
+        joined = folder / f"{sequence_of([*tables][-1]):08d}-{JOINED}.parquet"
+        if joined not in tables and os.path.lexists(joined):
+            return  # an unreadable one, which stays as it is
         write_parquet(joined, pa.concat_tables(kept))
-        for path in paths:
+        for path in tables:
             if path != joined:
                 path.unlink()

@@ -21,7 +21,6 @@ _MADE_UNDER = ("config_hash", "data_fingerprint", "code_fingerprint")  # what is
 _NO_RESULT = ("cell", "config", "seconds", "device", "code_version", "torch_version")  # the hash speaks for config
 _RESULT = tuple(name for name in CELLS_SCHEMA.names if name not in (*_MADE_UNDER, *_NO_RESULT))
 _NAMED_AT_MOST = 3  # differences of one cell
-_UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _latest_rows(folder: Path, warnings: list[str]) -> pa.Table:
     tables = [CELLS_SCHEMA.empty_table()]
     for path, table in read.items():
         try:
-            tables.append(_typed(table, CELLS_SCHEMA))
+            tables.append(files.typed(table, CELLS_SCHEMA))
         except pa.ArrowException as error:
             problems[path] = files.first_line(error)
     for path, reason in problems.items():
@@ -132,24 +131,12 @@ def _declared(folder: Path) -> pa.Table:
     """The declared cells. Where they cannot be read a merge is refused: half a grid would pass for complete."""
     path = folder / "grid.parquet"
     try:
-        return _typed(files.read_columns(path, GRID_SCHEMA.names), GRID_SCHEMA)
+        return files.typed(files.read_columns(path, GRID_SCHEMA.names), GRID_SCHEMA)
     except FileNotFoundError:
         return GRID_SCHEMA.empty_table()
-    except _UNREADABLE as error:
+    except files.UNREADABLE as error:
         reason = files.first_line(error)
-        raise UserError(f"{path} is not readable ({reason}); remove it and rerun the sweep") from None
-
-
-def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With the types of the schema; a column that the file did not have is null."""
-    if table.schema.equals(schema):
-        return table
-    columns = []
-    for field in schema:
-        column = table[field.name]
-        empty = column.null_count == len(table)
-        columns.append(pa.nulls(len(table), field.type) if empty else column.cast(field.type))
-    return pa.table(columns, schema=schema)
+        raise UserError(f"{path} is not readable ({reason}); rerun the sweep, which makes it anew") from None
 
 
 def _together(tables: Sequence[pa.Table]) -> pa.Table:
@@ -216,7 +203,10 @@ def _fields(config: str | None) -> dict[Any, Any]:
     """A configuration (JSON) without nesting, for example `{"optimizer.lr": 0.001}`."""
     from pandas import json_normalize
 
-    records = json_normalize(json.loads(config or "{}")).to_dict("records")
+    try:
+        records = json_normalize(json.loads(config or "{}")).to_dict("records")
+    except (ValueError, NotImplementedError, AttributeError):  # not JSON, or not an object
+        return {}
     return records[0] if records else {}
 
 
@@ -249,10 +239,10 @@ def _belonging(name: str, kept: pa.Table, folders: Sequence[Path], warnings: lis
         wanted = set(_owners(having.filter(pc.equal(having["folder"], i))).to_pylist()) - {None}
         for path in reversed(files.parquet_files(folder / name)):  # what a later file has is wanted no more
             try:
-                table = _typed(files.read_columns(path, SCHEMAS[name].names), SCHEMAS[name])
+                table = files.typed(files.read_columns(path, SCHEMAS[name].names), SCHEMAS[name])
             except FileNotFoundError:
                 raise UserError(f"{path} went away: a sweep began there; merge when it has ended") from None
-            except _UNREADABLE as error:
+            except files.UNREADABLE as error:
                 reason = files.first_line(error)
                 warnings.append(f"{path} is not a readable {name} file ({reason}); its rows are left out")
                 continue

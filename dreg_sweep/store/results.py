@@ -7,6 +7,7 @@ A stack's noise/ and history/ files appear before its cells/ file, so a row in c
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import (
+    JOINED,
+    UNREADABLE,
     first_line,
+    latest_rows,
     parquet_files,
     read_columns,
     read_settled,
     refusals,
     sequence_of,
+    typed,
     write_parquet,
 )
 from dreg_sweep.store.joining import join_files
@@ -95,8 +99,12 @@ class Store:
         aside = self.folder / "set_aside"
         with refusals(aside):
             aside.mkdir(exist_ok=True)
-            path.rename(aside / path.name)
-        return f"; moved to {aside}"
+            target, others = aside / path.name, 0
+            while os.path.lexists(target):
+                others += 1
+                target = aside / f"{path.stem}.{others}{path.suffix}"
+            path.rename(target)
+        return f"; moved to {target}"
 
     def configs(self, cells: Collection[str]) -> dict[str, str]:
         """The configuration (JSON) under which the latest row of each of these cells was made."""
@@ -108,7 +116,7 @@ class Store:
 
     def declared_configs(self, cells: Collection[str]) -> dict[str, str]:
         """The configuration (JSON) of each of these cells in the declared grid."""
-        return _configs_in(read_columns(self.grid, ("cell", "config")), cells) if cells else {}
+        return _configs_in(self._declared(("cell", "config")), cells) if cells else {}
 
     def next_sequence(self) -> int:
         """A sequence number above all that stand in the folders."""
@@ -125,6 +133,21 @@ class Store:
                 table = pa.Table.from_pylist(parts[folder], schema=schema)
                 write_parquet(self.folder / folder / name, table)
 
+    def drop_unfinished(self) -> None:
+        """Drop the noise and history of a stack that was killed before it wrote its cells.
+
+        For the sole runner before it trains: the next stacks would number on from such files, and their rows
+        could outrank the right ones.
+        """
+        finished = parquet_files(self.cells)
+        names, last = {path.name for path in finished}, max(map(sequence_of, finished), default=0)
+        with refusals(self.folder):
+            for name in SCHEMAS:
+                for path in parquet_files(self.folder / name):
+                    # A joined file is no stack's: it may hold rows of many cells though its cells file was lost.
+                    if sequence_of(path) > last and path.name not in names and not path.stem.endswith(JOINED):
+                        path.unlink()
+
     def compact(self, below: int | None = None) -> None:
         """Join small files into large ones that hold of every cell what belongs to its latest row.
 
@@ -139,33 +162,59 @@ class Store:
         with refusals(self.folder):
             join_files(self.folder, wanted, below)
 
-    def declare(self, cells: Mapping[str, Sequence[Any]]) -> None:
-        """Add cells, given as columns of `GRID_SCHEMA`; a key declared before takes its new configuration."""
+    def declare(self, cells: Mapping[str, Sequence[Any]]) -> list[str]:
+        """Add cells, given as columns of `GRID_SCHEMA`; a key declared before takes its new configuration.
+
+        A damaged declaration is set aside, and the cells that have rows stand in for what it held: forgotten,
+        they would make the grid look complete. Returns one line that says so, to be printed.
+        """
         table = pa.table({name: pa.array(values, GRID_SCHEMA.field(name).type) for name, values in cells.items()})
         declared = pa.table(
             [table[f.name] if f.name in cells else pa.nulls(len(table), f.type) for f in GRID_SCHEMA],
             schema=GRID_SCHEMA,
         )
+        damage = ""
         try:
-            before = pq.read_table(self.grid, schema=GRID_SCHEMA, partitioning=None)
-        except (pa.ArrowException, OSError):  # nothing declared, or an unreadable declaration, made anew
-            before = GRID_SCHEMA.empty_table()
+            before = self._declared(GRID_SCHEMA.names)
+        except UNREADABLE as error:
+            damage = first_line(error)
+            stored, _ = read_settled(self.cells, GRID_SCHEMA.names)
+            before = latest_rows([GRID_SCHEMA.empty_table(), *stored.values()])
         others = before.filter(pc.invert(pc.is_in(before["cell"], declared["cell"].combine_chunks())))
-        write_parquet(self.grid, pa.concat_tables([others, declared]))
+        grid = pa.concat_tables([others, declared])
+        if not damage:
+            write_parquet(self.grid, grid)
+            return []
+        made_anew = self.folder / ".grid.made_anew"
+        write_parquet(made_anew, grid)  # first: without a grid.parquet the next sweep would see no damage
+        moved = self._set_aside(self.grid)
+        with refusals(self.grid):
+            made_anew.replace(self.grid)
+        return [
+            f"{self.grid} is not readable ({damage}){moved}; {len(others)} other cells are declared anew from "
+            "their rows in cells/, those without a row are forgotten until a sweep names them"
+        ]
+
+    def _declared(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the declared cells. Errors: `UNREADABLE`."""
+        schema = pa.schema([GRID_SCHEMA.field(name) for name in columns])
+        if not os.path.lexists(self.grid):
+            return schema.empty_table()
+        return typed(read_columns(self.grid, columns), schema)
 
     def declared(self, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Some columns of the declared cells; empty lists where nothing was declared."""
         try:
-            table = pq.read_table(self.grid, schema=GRID_SCHEMA, columns=list(columns), partitioning=None)
-        except FileNotFoundError:
-            return {name: [] for name in columns}
-        except (pa.ArrowException, OSError) as error:
+            table = self._declared(columns)
+        except UNREADABLE as error:
+            reason = first_line(error)
             raise UserError(
-                f"{self.grid} is not readable ({first_line(error)}); remove it and rerun the sweep"
+                f"{self.grid} is not readable ({reason}); rerun the sweep, which makes it anew"
             ) from None
         return {name: table[name].to_pylist() for name in columns}
 
 
 def _configs_in(table: pa.Table, cells: Collection[str]) -> dict[str, str]:
+    """Empty for a cell that has none."""
     some = table.filter(pc.is_in(table["cell"], pa.array(list(cells), pa.string())))
-    return dict(zip(some["cell"].to_pylist(), some["config"].to_pylist(), strict=True))
+    return dict(zip(some["cell"].to_pylist(), some["config"].fill_null("").to_pylist(), strict=True))

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from dreg_sweep.store.files import refusals
 
 BEAT = 5.0  # seconds between signs of life
 SILENT = 60.0  # seconds without one after which a runner of another host counts as dead
+_PID_AT_MOST = 2**31 - 1  # what the kernel takes
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def sole_runner(folder: Path) -> Iterator[Presence]:
         if others := runners(folder, locked=True):
             raise _in_use(folder, others)
         for leftover in (*folder.glob("*/.*.parquet.*"), *folder.glob(".runners/*")):  # of runners that died
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder, say: nobody's entry
+                leftover.unlink(missing_ok=True)
         yield from _present(folder, sole=True)
 
 
@@ -103,7 +106,13 @@ def _present(folder: Path, sole: bool) -> Iterator[Presence]:
 @contextlib.contextmanager
 def _locked(folder: Path, kind: int, patience: float) -> Iterator[None]:
     deadline = time.monotonic() + patience
-    with (folder / ".lock").open("a") as file:
+    path = folder / ".lock"
+    try:
+        opened = path.open("a")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"results_dir={folder} cannot be locked: {path}: {reason}; remove it") from None
+    with opened as file:
         while True:
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -126,13 +135,31 @@ def runners(folder: Path, locked: bool = False) -> list[Runner]:
     now = _file_system_time(folder)
     living = []
     for path in sorted(folder.glob(".runners/*.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            age = now - path.stat().st_mtime
-            runner = Runner(**{**json.loads(path.read_text()), "age": max(age, 0.0)})
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = path.stat()
+            age = now - found.st_mtime
+            runner = _entry(path.read_text(), max(age, 0.0)) if stat.S_ISREG(found.st_mode) else None
+            if runner is None:
+                continue
             local = runner.host == socket.gethostname()
             if here and _process_exists(runner.pid) if local else -BEAT <= age <= SILENT:
                 living.append(runner)
     return living
+
+
+def _entry(text: str, age: float) -> Runner | None:
+    """The runner that an entry names; None for what a runner cannot have written. Errors: those of `json`."""
+    entry = json.loads(text)
+    if not isinstance(entry, dict):
+        return None
+    pid, host, job, cells = (entry.get(name) for name in ("pid", "host", "job", "cells"))
+    if type(pid) is not int or not 1 <= pid <= _PID_AT_MOST:  # True is an int, too
+        return None
+    if not isinstance(host, str) or not (job is None or isinstance(job, str)):
+        return None
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        return None
+    return Runner(pid, host, job, cells, age)
 
 
 def _is_locked(folder: Path) -> bool:
