@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 _BIN = Path(sys.executable).parent
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
 
 def run(command, *arguments, cwd, file_size=None, **environment):
