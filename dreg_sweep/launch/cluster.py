@@ -25,6 +25,7 @@ from dreg_sweep.plan import Plan, Stale, group_into_stacks
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence, one_of_many, sole_runner
 
+_GAP = 10.0  # seconds without a task in the queue after which none will come; a requeue takes it away for a moment
 _UNANSWERED = 60  # looks at the queue without an answer after which waiting ends
 
 
@@ -192,7 +193,8 @@ def _follow(sweep: _Submitted, store: Store, poll: float) -> Summary:
     pending = {cell.key: cell for cell in sweep.plan.pending}
     summary = Summary()
     started = time.monotonic()
-    ended = unanswered = 0
+    unanswered = 0
+    seen = started  # when the queue last named a task
     with SweepProgress(len(pending), len(pending)) as progress:
         while True:
             index, _ = store.index()
@@ -204,13 +206,16 @@ def _follow(sweep: _Submitted, store: Store, poll: float) -> Summary:
             progress.failed, progress.diverged = summary.trained["failed"], summary.trained["diverged"]
             progress.show()
             try:
-                ended = 0 if task_states(sweep.job) else ended + 1
+                live = bool(task_states(sweep.job))
                 unanswered = 0
             except Unreachable:
+                live = True  # for all that is known
                 unanswered += 1
                 if unanswered >= _UNANSWERED:
                     raise
-            if ended >= 2:  # what the last task stored just before it ended has been seen
+            if live:
+                seen = time.monotonic()
+            elif len(rows) == len(pending) or time.monotonic() - seen > _GAP + poll:
                 break
             time.sleep(poll)
     for key, row in rows.items():

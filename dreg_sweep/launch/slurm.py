@@ -3,6 +3,7 @@
 import json
 import secrets
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ _SLURM = (
     "partition", "qos", "account", "constraint", "nodelist", "exclude", "gres", "comment", "setup",
     "array_parallelism", "signal_delay_s", "additional_parameters",
 )  # fmt: skip
+
+
+_GAP = 2.0  # seconds; a task that is being requeued is not in the queue for a moment
 
 
 class Unreachable(Exception):
@@ -62,6 +66,8 @@ class Jobs:
         """As `states`, and forget the jobs that have ended: for whoever holds the folder's lock."""
         live = self.states()
         if len(live) < len(self.names):
+            time.sleep(_GAP)
+            live = self.states()
             self._write(list(live))
         return live
 
