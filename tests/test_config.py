@@ -117,7 +117,7 @@ def test_quickstart_is_240_cells_of_embedded_data():
         "name=${oc.env:HOME,nobody}; seed=3",
         "noise.pixel_sigma=[0.5]; noise.pixel_sigma.0=2",
         "seed=\\${epochs}",
-        "experiment=quickstart; epochs=2",
+        "model=mlp; noise=none; epochs=2",
     ],
 )
 def test_overrides_of_any_kind_compose_as_hydra_composes_them(overrides):
