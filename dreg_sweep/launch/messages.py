@@ -60,11 +60,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Piloted:
-    """The answer: one measure a size, as far as the pilot came; an error that ended it before (too many cells
-    for the GPU are none)."""
+    """The answer: one measure a size, as far as the pilot came."""
 
     measures: Sequence[Measure]
-    error: str | None = None
 
 
 @dataclass(frozen=True)

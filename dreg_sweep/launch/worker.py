@@ -204,8 +204,8 @@ def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
             device, recipe = torch.device(message.device), message.cells[0].recipe
             seconds = predict_seconds(stack.network, stack.regularizer, recipe, stack.plans, device)
             measures.append(Measure(size, seconds, peak_bytes(message.device)))
-    except Exception as error:  # training will meet it again, and store it
-        return Piloted(measures, traceback.format_exc() if not isinstance(error, torch.OutOfMemoryError) else None)
+    except Exception:  # training will meet it again, and store it
+        return Piloted(measures)
     return Piloted(measures)
 
 
