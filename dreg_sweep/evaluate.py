@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dreg_sweep.data import Split
+from dreg_sweep.regularizers import local_jacobian_norms
 from dreg_sweep.stack import Stack
 
 _ROWS = 512  # rows a pass; the measures are sums over rows, memory is the only concern
@@ -92,11 +93,12 @@ class Probe:
         return cls(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
 
     def measure(self, stack: Stack) -> dict[str, Tensor]:
-        """Accuracy, input-gradient norms and layer slopes, one value a cell (S,) each.
+        """Accuracy, input-gradient norms, layer slopes and layer Jacobian norms, one value a cell (S,) each.
 
         `input_gradient_mean` and `_p99`: mean and 99th percentile over rows of ‖∂CE/∂x‖ with x standardized;
         `tail_ratio` τ = p99 / mean (Martnishn 2026, 2605.15463). `slope_sq_<l>`: mean of σ'(z_l)² over rows and
-        units of hidden layer l, counted from 1.
+        units of hidden layer l, counted from 1. `jacobian_sq_<l>`: mean over rows of ‖diag(σ'(z_l)) W_l‖_F², what
+        `dreg` penalizes, here for every regularizer.
         """
         x = self.x.clone().requires_grad_()
         trace = stack.forward(x, self.y, training=False)
@@ -113,4 +115,6 @@ class Probe:
             hidden = [layer for layer in trace.layers if layer.activation is not None]
             for i, layer in enumerate(hidden, start=1):
                 measures[f"slope_sq_{i}"] = layer.slope.square().mean((1, 2))
+            for i, norms_sq in enumerate(local_jacobian_norms(hidden), start=1):
+                measures[f"jacobian_sq_{i}"] = norms_sq
         return measures

@@ -39,14 +39,14 @@ def dreg(
     chosen = [layer for layer in trace.layers if layers == "all" or layer.activation is not None]
     if not chosen:  # a linear model has no hidden layer
         return trace.losses.new_zeros(len(trace.losses))
-    norms = _local_jacobian_norms(chosen) if form == "local" else _cumulative_jacobian_norms(chosen)
+    norms = local_jacobian_norms(chosen) if form == "local" else _cumulative_jacobian_norms(chosen)
     sizes = [layer.weight.shape[2] for layer in chosen]
     terms = [norm / size if reduction == "mean" else norm for norm, size in zip(norms, sizes, strict=True)]
     return torch.stack(terms).sum(0)
 
 
-def _local_jacobian_norms(layers: Sequence[LayerTrace]) -> list[Tensor]:
-    """mean_b ‖diag(σ'(z)) W‖_F² of each layer, shapes (S,)."""
+def local_jacobian_norms(layers: Sequence[LayerTrace]) -> list[Tensor]:
+    """mean_b ‖diag(σ'(z_b)) W‖_F² of each layer, shapes (S,)."""
     norms = []
     for layer in layers:
         row_norms = layer.weight.square().sum(1)  # (S, H), of ∂z_i/∂h_{l-1}

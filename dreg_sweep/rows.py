@@ -78,8 +78,11 @@ def trained_rows(
                 }
             )
         for measures in outcome.history:
-            slopes = [value for name, value in measures.items() if name.startswith("slope_sq_")]
-            rows.history.append({**factors, **measures, "slope_sq": slopes})
+            layers = {
+                column: [value for name, value in measures.items() if name.startswith(f"{column}_")]
+                for column in ("slope_sq", "jacobian_sq")
+            }
+            rows.history.append({**factors, **measures, **layers})
     return rows
 
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.autograd.functional import jacobian
 
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.cells import Recipe, ScheduleSpec
+from dreg_sweep.evaluate import Probe
 from dreg_sweep.regularizers import REGULARIZERS
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.stack import batch_order
 from dreg_sweep.train import epoch_ends, predict_seconds, step_count
-from tests.engine import ADAMW, SGD, cell_plan, random_split, small_recipe, train
+from tests.engine import ADAMW, SGD, cell_plan, double_stack, random_split, small_recipe, train
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -154,6 +156,21 @@ def test_history_has_a_row_an_epoch_with_what_the_probe_saw():
     assert 0 <= last["slope_sq_1"] <= 1  # relu: the share of active units
     assert last["train_accuracy"] == outcome.train_accuracy  # all 60 rows are in the probe
     assert last["penalty"] > 0
+
+
+def test_the_probe_measures_the_jacobian_norm_of_each_layer():
+    stack, x, y = double_stack("dropout", "tanh", size=2)
+    x = x.detach()
+    measured = Probe(x, y).measure(stack)
+    for cell in range(2):
+        rows = x[cell]
+        for number, layer in enumerate(stack.forward(x, y, training=False).layers[:-1], start=1):
+            weight = layer.weight[cell]
+            bias = (layer.preactivation[cell] - rows @ weight)[0]
+            jacobians = [jacobian(lambda row, w=weight, b=bias: torch.tanh(row @ w + b), row) for row in rows]
+            expected = torch.stack(jacobians).square().sum((1, 2)).mean()
+            assert measured[f"jacobian_sq_{number}"][cell].item() == pytest.approx(expected.item(), rel=1e-12)
+            rows = torch.tanh(layer.preactivation[cell])
 
 
 def test_every_row_is_seen_equally_often():

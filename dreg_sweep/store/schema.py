@@ -59,6 +59,7 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("input_gradient_p99", pa.float64()),
         pa.field("tail_ratio", pa.float64()),
         pa.field("slope_sq", pa.list_(pa.float64())),  # one a hidden layer, input to output
+        pa.field("jacobian_sq", pa.list_(pa.float64())),  # likewise
     ]
 )
 GRID_SCHEMA = pa.schema(
