@@ -1,7 +1,12 @@
-"""The signed-rank test against full enumeration, SciPy, exact integer counting, and worked examples."""
+"""The signed-rank test against full enumeration, SciPy, exact integer counting, R, and worked examples.
+
+Values from R are those that scripts/oracles.R prints: R 4.2.2 with coin 1.4-2 and exactRankTests 0.8-35.
+"""
 
 import itertools
 import math
+import time
+import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,43 +16,45 @@ import pytest
 from scipy import stats
 
 from dreg_sweep.analysis import signed_rank
+from dreg_sweep.analysis.statistics.exact import as_fractions, as_numbers, doubled_midranks
+from dreg_sweep.analysis.statistics.wilcoxon import EXACT_PAIRS, GATHER, pairs_needed
 
 ALTERNATIVES = ("two-sided", "greater", "less")
 
 
 def enumerate_signs(differences, alternative, zeros):
-    """p, floor and R+ from all 2^m sign patterns of the nonzero ranks, in exact arithmetic."""
+    """p, floor and R+ from all 2^m sign patterns of the nonzero ranks, counted in whole numbers."""
     if zeros == "wilcox":
         differences = [d for d in differences if d != 0]
-    ranks = stats.rankdata([abs(d) for d in differences])
-    signed = [(Fraction(rank), d > 0) for rank, d in zip(ranks, differences, strict=True) if d != 0]
-    observed = sum((rank for rank, up in signed if up), Fraction(0))
-    sums = [
-        sum((rank for (rank, _), up in zip(signed, signs, strict=True) if up), Fraction(0))
-        for signs in itertools.product((False, True), repeat=len(signed))
-    ]
+    doubled = (2 * stats.rankdata([abs(d) for d in differences])).astype(int)
+    signed = [(rank, d > 0) for rank, d in zip(doubled, differences, strict=True) if d != 0]
+    ranks = np.array([rank for rank, _ in signed])
+    observed = sum(rank for rank, up in signed if up)
+    sums = np.array(list(itertools.product((0, 1), repeat=len(signed)))) @ ranks
 
     def p(value):
-        above = Fraction(sum(s >= value for s in sums), len(sums))
-        below = Fraction(sum(s <= value for s in sums), len(sums))
+        above = Fraction(int((sums >= value).sum()), len(sums))
+        below = Fraction(int((sums <= value).sum()), len(sums))
         return {"greater": above, "less": below, "two-sided": min(1, 2 * min(above, below))}[alternative]
 
-    return p(observed), min(p(s) for s in set(sums)), observed
+    return p(observed), min(p(s) for s in set(sums.tolist())), Fraction(int(observed), 2)
 
 
 @pytest.mark.parametrize("zeros", ["wilcox", "pratt"])
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_equals_enumeration_with_ties_and_zeros(alternative, zeros):
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 3, 5, 8, 8, 10, 11):
-        differences = [int(d) for d in rng.integers(-3, 5, n)]
+@pytest.mark.parametrize("n", range(1, 15))
+def test_equals_enumeration_with_ties_and_zeros(n, alternative, zeros):
+    rng = np.random.default_rng(n)
+    for spread in (3, 3, 20):
+        differences = rng.integers(-spread, spread + 2, n)
         if not any(differences):
             continue
         p, floor, statistic = enumerate_signs(differences, alternative, zeros)
-        result = signed_rank(differences, alternative, zeros)
-        assert (result.p, result.floor, result.statistic) == (float(p), float(floor), float(statistic))
         nonzero = sum(d != 0 for d in differences)
-        assert result.n == (nonzero if zeros == "wilcox" else n)
+        for given in (differences, differences.tolist(), differences / 7):
+            result = signed_rank(given, alternative, zeros)
+            assert (result.p, result.floor, result.statistic) == (float(p), float(floor), float(statistic))
+            assert (result.n, result.method) == (nonzero if zeros == "wilcox" else n, "exact")
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
@@ -96,13 +103,186 @@ def test_extreme_tails_of_many_pairs():
     assert signed_rank(differences, "greater").p == pytest.approx(math.ldexp(5, -400), rel=1e-13)
 
 
-def test_hollander_wolfe_depression_data():
-    """The paired example of R's wilcox.test help page: V = 40, one-sided p = 0.01953."""
-    first = ["1.83", "0.50", "1.62", "2.48", "1.68", "1.88", "1.55", "3.06", "1.30"]
-    second = ["0.878", "0.647", "0.598", "2.05", "1.06", "1.29", "1.06", "3.14", "1.29"]
-    result = signed_rank([Decimal(a) - Decimal(b) for a, b in zip(first, second, strict=True)], "greater")
-    assert result.statistic == 40
-    assert result.p == 10 / 512
+def test_example_of_r_help_pages():
+    """Hollander & Wolfe's depression data: ?wilcox.test, exactRankTests' ?wilcox.exact, coin's ?wilcoxsign_test.
+
+    wilcox.test(x, y, paired = TRUE, conf.int = TRUE): V = 40, p = 0.0390625, pseudomedian 0.46, 0.010 to 0.786.
+    """
+    first = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+    second = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+    result = signed_rank(first - second)
+    assert (result.statistic, result.p) == (40, 0.0390625)
+    assert signed_rank(first - second, "greater").p == 0.01953125
+    assert [result.hodges_lehmann, *result.interval[:2]] == pytest.approx([0.46, 0.010, 0.786])
+
+
+# d_i = (37 i mod 23) - 9: ties, and from i = 23 on zeros. pvalue(wilcoxsign_test(d ~ 0, distribution = "exact",
+# zero.method = "Wilcoxon" / "Pratt")); wilcox.exact(d[d != 0], exact = TRUE) prints the first column's digits too.
+COIN_EXACT = {
+    (20, "two-sided"): (0.173776626586914, 0.173776626586914),
+    (20, "greater"): (0.086888313293457, 0.086888313293457),
+    (20, "less"): (0.916379928588867, 0.916379928588867),
+    (60, "two-sided"): (0.0239693542440393, 0.0254563118003074),
+    (60, "greater"): (0.0119846771220197, 0.0127281559001537),
+    (60, "less"): (0.988139681180469, 0.987394770047192),
+    (150, "two-sided"): (0.000670200592639496, 0.000822258831567203),
+    (150, "greater"): (0.000335100296319748, 0.000411129415783602),
+    (150, "less"): (0.999666163395303, 0.999590302901525),
+    (300, "two-sided"): (8.1019679780797e-07, 1.27762780544839e-06),
+    (300, "greater"): (4.05098398903985e-07, 6.38813902724193e-07),
+    (300, "less"): (0.999999595640036, 0.999999362414631),
+}
+
+
+@pytest.mark.parametrize(("n", "alternative"), COIN_EXACT)
+def test_equals_coin_and_exact_rank_tests(n, alternative):
+    differences = 37 * np.arange(1, n + 1) % 23 - 9
+    for zeros, expected in zip(("wilcox", "pratt"), COIN_EXACT[n, alternative], strict=True):
+        assert signed_rank(differences, alternative, zeros).p == pytest.approx(expected, rel=1e-11)
+
+
+COIN_NORMAL = [
+    ("two-sided", 0.000273972471409367, 0.000282162259717778),
+    ("greater", 0.000136986235704684, 0.000141081129858889),
+    ("less", 0.999863013764295, 0.999858918870141),
+]
+
+
+@pytest.mark.parametrize(("alternative", "wilcoxon", "pratt"), COIN_NORMAL)
+def test_normal_approximation_equals_coin(alternative, wilcoxon, pratt):
+    """wilcoxsign_test(..., distribution = "asymptotic") of (37 i mod 230) - 110, i = 1..3000.
+
+    The first column is wilcox.test(d[d != 0], exact = FALSE, correct = FALSE) as well.
+    """
+    differences = 37 * np.arange(1, 3001) % 230 - 110
+    for zeros, expected in (("wilcox", wilcoxon), ("pratt", pratt)):
+        result = signed_rank(differences, alternative, zeros)
+        assert (result.p, result.method) == (pytest.approx(expected, rel=1e-11), "normal")
+
+
+def test_exact_and_normal_meet():
+    rng = np.random.default_rng(2)
+    differences = rng.integers(-40, 43, EXACT_PAIRS + 300)
+    nonzero = differences[differences != 0]
+    exact = signed_rank(nonzero[:EXACT_PAIRS])
+    normal = signed_rank(nonzero[: EXACT_PAIRS + 1])
+    assert (exact.method, normal.method) == ("exact", "normal")
+    ranks = stats.rankdata(abs(nonzero[:EXACT_PAIRS]))
+    z = (exact.statistic - ranks.sum() / 2) / math.sqrt((ranks**2).sum() / 4)
+    assert exact.p == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-3)
+    # Zeros do not count: the same pairs with zeros among them stay exact.
+    assert signed_rank(np.append(nonzero[:EXACT_PAIRS], np.zeros(500, int))).method == "exact"
+    far = signed_rank(np.arange(1, EXACT_PAIRS + 2), "greater")
+    z = math.sqrt(3 * 1001 * 1002 / (2 * 2003))  # sum(r) / sqrt(sum(r^2)): 27.4, its tail not lost to round-off
+    assert (far.p, far.method) == (pytest.approx(stats.norm.sf(z), rel=1e-9), "normal")
+    assert signed_rank(np.arange(1, 1101)).floor == 0.0
+
+
+def test_a_thousand_pairs_stay_exact_within_a_second():
+    differences = np.random.default_rng(3).integers(-300, 340, EXACT_PAIRS) * 2 + 1
+    start = time.process_time()
+    assert signed_rank(differences).method == "exact"
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("kind", ["whole", "tied", "normal", "cauchy"])
+def test_many_pairs_take_little_time_and_memory(kind):
+    rng = np.random.default_rng(4)
+    differences = {
+        "whole": rng.integers(-(10**9), 10**9, 200_000),
+        "tied": rng.integers(-3, 4, 200_000),
+        "normal": rng.normal(0.01, 1, 200_000),
+        "cauchy": rng.standard_cauchy(200_000),
+    }[kind]
+    start = time.process_time()
+    result = signed_rank(differences)
+    assert time.process_time() - start < 2
+    assert result.interval.low <= result.hodges_lehmann <= result.interval.high
+    tracemalloc.start()
+    signed_rank(differences)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20  # 160 GB for all Walsh averages
+
+
+@pytest.mark.parametrize("kind", ["whole", "tied", "floats", "beyond int64", "fractions", "heavy tails"])
+@pytest.mark.parametrize("n", [600, 2500])
+def test_order_statistics_of_many_walsh_averages(n, kind):
+    assert n * (n + 1) / 2 > GATHER
+    rng = np.random.default_rng(n)
+    whole = rng.integers(-(10**6), 10**6, n)
+    values = {
+        "whole": whole,
+        "tied": whole // 10**5,
+        "floats": whole / 7e5,
+        "beyond int64": [int(d) * 10**30 for d in whole],
+        "fractions": [Fraction(int(d), 77) for d in whole],
+        "heavy tails": np.tan(whole * (np.pi / 2.000001e6)),
+    }[kind]
+    result = signed_rank(values)
+    floats = np.array([float(value) for value in values])
+    walsh = np.sort(np.add.outer(floats, floats)[np.triu_indices(n)] / 2)
+    spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    cut = math.floor(len(walsh) / 2 - stats.norm.ppf(0.975) * spread - 0.5)
+    if n <= EXACT_PAIRS:  # R: qsignrank(0.025, 600) = 81826 is the first T beyond 2.5 %
+        cut = 81825
+    expected = [np.median(walsh), walsh[cut], walsh[len(walsh) - 1 - cut]]
+    tolerance = 1e-15 * abs(floats).max()
+    assert [result.hodges_lehmann, *result.interval[:2]] == pytest.approx(expected, rel=1e-12, abs=tolerance)
+    assert 0.95 <= result.interval.confidence < 0.951
+
+
+def test_more_equal_walsh_averages_than_are_held_at_a_time():
+    result = signed_rank(np.arange(-(10 * GATHER // 8), 10 * GATHER // 8 + 1))
+    assert (result.hodges_lehmann, result.interval.low) == (0, -result.interval.high)
+
+
+def test_pairs_needed():
+    assert pairs_needed() == 6  # 2 / 64
+    assert pairs_needed(alternative="greater") == pairs_needed(alternative="less") == 5  # 1 / 32
+    assert pairs_needed(family=5) == 8  # 5 x 2 / 256
+    assert pairs_needed(0.001, "greater", 10) == 14  # 10 / 2^14
+    assert pairs_needed(1.0) == 1
+    assert pairs_needed(2**-9) == 10  # reached exactly
+    for alternative in ALTERNATIVES:
+        for family in (1, 3, 7, 24):
+            needed = pairs_needed(0.05, alternative, family)
+            assert signed_rank(range(1, needed + 1), alternative).floor * family <= 0.05
+            assert signed_rank(range(1, needed), alternative).floor * family > 0.05
+
+
+def test_pairs_needed_rejects():
+    alphas = [("alpha", alpha) for alpha in (0, -0.1, 1.5, math.nan)]
+    for name, value in [*alphas, ("family", 0), ("alternative", "both")]:
+        with pytest.raises(ValueError, match=f"{name}="):
+            pairs_needed(**{name: value})
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "uint64", "float32", "float64"])
+def test_arrays_equal_lists(dtype):
+    array = np.array([3, 1, 2, 2, 0, 7], dtype=dtype)
+    assert signed_rank(array, zeros="pratt") == signed_rank(array.tolist(), zeros="pratt")
+    assert as_numbers(array).array.dtype == (np.float64 if dtype.startswith("float") else np.int64)
+
+
+def test_integers_beyond_int64_stay_exact():
+    wide = np.array([2**63, 2**63 + 2**12, 2**63 + 2**13], dtype=np.uint64)
+    assert signed_rank(wide).hodges_lehmann == float(2**63 + 2**12)
+    assert signed_rank(np.array([-(2**63), 2**62, 1])).statistic == 3
+    assert as_numbers([2**61, -1]).array.dtype == object
+
+
+def test_tolerance_is_decided_exactly():
+    """1e-10 of the largest magnitude, to the last bit: array arithmetic and fractions agree on every gap."""
+    for steps in range(-3, 4):
+        gap = 1e-10 + steps * 2.0**-53
+        floats = [1.0, 1.0 - gap, 0.5, 1e-10 * (1 + steps * 2.0**-52)]
+        fractions, tolerance = as_fractions(floats)
+        sizes = [value if value > tolerance else Fraction(0) for value in fractions]
+        nonzero = [value for value in sizes if value]
+        expected = sum(doubled_midranks(nonzero, tolerance)[1:2]) / 2
+        result = signed_rank([-floats[0], floats[1], -floats[2], -floats[3]])
+        assert (result.statistic, result.n) == (expected, len(nonzero))
 
 
 def test_five_pairs_reach_the_floor_of_one_in_32():
@@ -136,6 +316,7 @@ def test_round_off_breaks_no_tie():
     assert signed_rank(images, "greater").p == signed_rank([1, 1, -1, 2], "greater").p
     assert signed_rank([0.1 + 0.2 - 0.3, 0.5, 0.25]).n == 2  # 5.6e-17 is a zero
     assert signed_rank([0.1 + 0.2 - 0.3, 0.5, 0.25], zeros="pratt").statistic == 5
+    assert signed_rank([0.9e-10, 1.5e-10, -1.0], zeros="pratt").statistic == 2  # no tie with what counts as zero
 
 
 def test_exact_types_keep_tiny_differences():
@@ -148,13 +329,8 @@ def test_exact_types_keep_tiny_differences():
 def test_nothing_to_test(zeros):
     for differences in ([], [0, 0, 0], np.zeros(4)):
         result = signed_rank(differences, "greater", zeros)
-        assert (result.p, result.n, result.floor, result.statistic, result.rank_biserial) == (
-            1.0,
-            0,
-            1.0,
-            0,
-            0,
-        )
+        found = (result.p, result.n, result.floor, result.statistic, result.rank_biserial)
+        assert found == (1.0, 0, 1.0, 0, 0)
     assert math.isnan(signed_rank([], zeros=zeros).hodges_lehmann)
     assert signed_rank([0, 0, 0], zeros=zeros).hodges_lehmann == 0
 
@@ -210,9 +386,6 @@ def test_interval_inverts_the_test():
     values = np.random.default_rng(5).normal(0.5, 1, 20)
     interval = signed_rank(values).interval
     level = 1 - interval.confidence
-    for shift, inside in (
-        (interval.low + 1e-6, True),
-        (interval.low - 1e-6, False),
-        (interval.high + 1e-6, False),
-    ):
+    low, high, _ = interval
+    for shift, inside in ((low + 1e-6, True), (low - 1e-6, False), (high + 1e-6, False)):
         assert (signed_rank(values - shift).p > level + 1e-12) is inside

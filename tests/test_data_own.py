@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from dreg_sweep.data import SOURCES, ArrayData, DatasetSpec, NoiseLadder, TextData, load_prepared
 from dreg_sweep.errors import UserError

@@ -1,29 +1,54 @@
-"""The analysis stage: reads result rows and writes tables and figures; needs neither torch nor Hydra.
+"""The analysis stage: result rows in; tables, figures, claims and a report out. Needs neither torch nor Hydra.
 
-The four public names are loaded on first use, so importing this package (or asking a command for its help)
-does not import pandas, scipy or matplotlib.
+What is listed here is the library. Its names are loaded on first use, so importing this package (or asking a
+command for its help) does not import pandas, scipy or matplotlib.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreg_sweep.analysis.rank_tests import friedman, holm
-    from dreg_sweep.analysis.reading import load_cells
-    from dreg_sweep.analysis.wilcoxon import signed_rank
+    from dreg_sweep.analysis.rows.reading import load_cells, load_history, load_noise
+    from dreg_sweep.analysis.statistics.anova import repeated_measures, two_way
+    from dreg_sweep.analysis.statistics.bootstrap import chance_of_first, clustered_interval
+    from dreg_sweep.analysis.statistics.rank_tests import friedman, holm, nemenyi
+    from dreg_sweep.analysis.statistics.trend import page
+    from dreg_sweep.analysis.statistics.wilcoxon import pairs_needed, signed_rank
 
-__all__ = ["friedman", "holm", "load_cells", "signed_rank"]
+__all__ = [
+    "chance_of_first",
+    "clustered_interval",
+    "friedman",
+    "holm",
+    "load_cells",
+    "load_history",
+    "load_noise",
+    "nemenyi",
+    "page",
+    "pairs_needed",
+    "repeated_measures",
+    "signed_rank",
+    "two_way",
+]
 
-# No module may carry a public name: importing the submodule would bind it here and hide the function.
-_HOME = {"friedman": "rank_tests", "holm": "rank_tests", "load_cells": "reading", "signed_rank": "wilcoxon"}
+# No module here may carry a public name: importing the submodule would bind it and hide the function.
+_HOME = {
+    "rows.reading": ("load_cells", "load_history", "load_noise"),
+    "statistics.anova": ("repeated_measures", "two_way"),
+    "statistics.bootstrap": ("chance_of_first", "clustered_interval"),
+    "statistics.rank_tests": ("friedman", "holm", "nemenyi"),
+    "statistics.trend": ("page",),
+    "statistics.wilcoxon": ("pairs_needed", "signed_rank"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    for module, names in _HOME.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,89 +1,84 @@
-"""What a grid lacks, and the complete blocks that the comparisons may use.
-
-A block is one (dataset, activation, seed): within it the regularizers were trained on the same split, from
-the same initial weights and on the same batches, so it compares them fairly only where all are present.
-"""
+"""What a grid lacks: every cell that is missing, failed, diverged or duplicated has a name."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.levels import ordered
+import numpy as np
+
+from dreg_sweep.analysis.grid import AXES, Grid, State
+from dreg_sweep.analysis.rows.levels import ordered
+from dreg_sweep.analysis.scores import Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FACTORS = ("dataset", "activation", "regularizer", "seed")
-BLOCK = ("dataset", "activation", "seed")
-# Counts and the accuracy made from them agree to float32 round-off; a wider gap is a contradiction.
-AGREEMENT = 1e-6
+FACTORS = ("dataset", "activation", "regularizer", "seed")  # the order in which a cell's name says them
+DECLARED = "missing"  # status of a cell that a sweep asked for and that has no row
+CELLS_AT_MOST = 50_000_000  # of a full cross; more means that the rows are no factorial grid
+TROUBLE = {
+    State.FAILED: "failed",
+    State.DIVERGED: "diverged",
+    State.MISSING: "missing",
+    State.DUPLICATED: "duplicated",
+    State.INCOMPLETE: "incomplete",
+}
+_NAMED = 4  # cells that a line names; the table names all
 
 Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The state of the full cross of the observed levels.
+    """A grid, and what was noticed while it was made. warnings: one line each."""
 
-    levels: factor -> its levels in display order. cells: done cells that count, one row each, with the
-    exact accuracies of `exact_accuracies`. missing, failed, diverged, duplicated, no_noisy: the cells
-    (dataset, activation, regularizer, seed) in that state, in display order; a cell with a done row and a
-    failed one is done. left_out: block -> why it is not complete. complete: the rows of `cells` in complete
-    blocks. metrics: the accuracies the rows have: ("clean", "noisy", "overall") or ("clean",).
-    exact: every accuracy comes from integer counts. warnings: one line each.
-    """
-
-    levels: dict[str, list[Any]]
-    cells: "pd.DataFrame"
-    missing: tuple[Key, ...]
-    failed: tuple[Key, ...]
-    diverged: tuple[Key, ...]
-    duplicated: tuple[Key, ...]
-    no_noisy: tuple[Key, ...]
-    left_out: dict[Key, str]
-    complete: "pd.DataFrame"
-    metrics: tuple[str, ...]
-    exact: bool
+    grid: Grid
     warnings: tuple[str, ...]
+
+    def cells(self, state: State) -> list[Key]:
+        """The cells (dataset, activation, regularizer, seed) in that state, in display order."""
+        grid = self.grid
+        order = [AXES.index(factor) for factor in FACTORS]
+        places = np.argwhere((grid.state == state).transpose(order))
+        return [
+            tuple(grid.levels[factor][place] for factor, place in zip(FACTORS, row, strict=True))
+            for row in places.tolist()
+        ]
+
+    def count(self, state: State) -> int:
+        """How many cells are in that state."""
+        return int((self.grid.state == state).sum())
 
     @property
     def expected(self) -> int:
-        """Cells in the full cross."""
-        return len(list(product(*(self.levels[factor] for factor in FACTORS))))
+        """Cells that the grid should have."""
+        return int((self.grid.state != State.OUTSIDE).sum())
 
     @property
-    def blocks(self) -> int:
-        """Blocks in the full cross."""
-        return len(list(product(*(self.levels[factor] for factor in BLOCK))))
-
-    @property
-    def left_out_sentence(self) -> str:
-        """What a caption says about incomplete blocks; empty when none was left out."""
-        if not self.left_out:
-            return ""
-        reasons = Counter(self.left_out.values())
-        causes = ", ".join(f"{count} with {reason}" for reason, count in sorted(reasons.items()))
-        out, rest = len(self.left_out), self.blocks - len(self.left_out)
-        return (
-            f"{out} of {self.blocks} blocks (dataset, activation, seed) left out because not every "
-            f"regularizer has a result there: {causes}; means over the other {rest}."
-        )
+    def compared(self) -> list[Any]:
+        """See `Grid.compared`."""
+        return self.grid.compared
 
     def lines(self) -> list[str]:
-        """The audit as text: one line on the whole, one on each kind of trouble."""
-        counts = " x ".join(f"{len(self.levels[factor])} {factor}s" for factor in FACTORS)
-        lines = [f"{len(self.cells)} of {self.expected} cells done ({counts})"]
-        for kind in ("failed", "diverged", "missing", "duplicated", "no_noisy"):
-            keys = getattr(self, kind)
+        """The audit as text: one line on the whole, one on each kind of trouble, what is left out."""
+        grid = self.grid
+        counts = " × ".join(f"{len(grid.levels[factor])} {factor}s" for factor in FACTORS)
+        lines = [f"{self.count(State.DONE)} of {self.expected} cells done ({counts})"]
+        for state, name in TROUBLE.items():
+            keys = self.cells(state)
             if keys:
-                names = ", ".join(cell_name(key) for key in keys[:4])
-                title = "without noisy accuracy" if kind == "no_noisy" else kind
-                lines.append(f"{title}: {len(keys)} ({names}{', ...' if len(keys) > 4 else ''})")
-        if self.left_out:
-            lines.append(self.left_out_sentence)
+                names = ", ".join(cell_name(key) for key in keys[:_NAMED])
+                lines.append(f"{name}: {len(keys)} ({names}{', ...' if len(keys) > _NAMED else ''})")
+        outside = self.count(State.OUTSIDE)
+        if outside:
+            lines.append(f"never asked for: {outside} of the full cross of these levels")
+        silent = [level for level in grid.levels["regularizer"] if level not in self.compared]
+        if silent:
+            lines.append(f"no result yet, so compared with nothing: {', '.join(map(str, silent))}")
+        if left_out(grid):
+            lines.append(left_out(grid))
         return lines
 
 
@@ -93,150 +88,141 @@ def cell_name(key: Key) -> str:
     return f"{dataset}/{activation}/{regularizer}/s{seed}"
 
 
-def audit(frame: "pd.DataFrame") -> Audit:
-    """Check a frame of `load_cells` against the full cross of its observed levels.
-
-    Only rows with status done count; a null status (hand-made data) is done. Rows of one cell that agree in
-    both accuracies count once; other duplicates are left out with their block. Where some rows have a noisy
-    accuracy, a row without one is incomplete.
-
-    Raises UserError for a done row without clean accuracy and when no complete block remains.
-    """
-    status = frame["status"].fillna("done")
-    done = frame[status == "done"].reset_index(drop=True)
-    levels = {factor: ordered(factor, frame[factor]) for factor in FACTORS}
-    if done.empty:
-        raise UserError(f"none of the {len(frame)} rows has status done, so there is nothing to compare")
-    empty = done[done["clean_accuracy"].isna()]
-    if len(empty):
-        name = cell_name(tuple(empty.iloc[0][list(FACTORS)]))
-        raise UserError(
-            f"{len(empty)} row(s) count as done but have no clean_accuracy, first {name}; "
-            "give the value, or set their status to failed"
-        )
-    has_noisy = bool(done["noisy_accuracy"].notna().any())
-    metrics = ("clean", "noisy", "overall") if has_noisy else ("clean",)
-
-    warnings: list[str] = []
-    factors = list(FACTORS)
-    # Sorted with the counts, so that which of several equal rows stays does not depend on their order.
-    done = done.sort_values([*factors, "clean_correct", "n_test", "noisy_correct", "n_noisy"], ignore_index=True)
-    distinct = done.drop_duplicates([*factors, "clean_accuracy", "noisy_accuracy"])
-    if len(distinct) < len(done):
-        repeats = len(done) - len(distinct)
-        warnings.append(f"{repeats} row(s) repeat another row's cell and accuracies; counted once")
-    twice = distinct.duplicated(factors, keep=False)
-    rows, exact = exact_accuracies(distinct[~twice].sort_values(factors, ignore_index=True), warnings)
-
-    duplicated = set(_keys(distinct[twice]))
-    no_noisy = set(_keys(rows[rows["noisy_accuracy"].isna()])) if has_noisy else set()
-    present = set(_keys(rows))
-    states = {key: str(state) for state in ("failed", "diverged") for key in _keys(frame[status == state])}
-
-    trouble: dict[Key, str] = {}
-    for key in product(*(levels[factor] for factor in FACTORS)):
-        if key in duplicated:
-            trouble[key] = "duplicated"
-        elif key in no_noisy:
-            trouble[key] = "no_noisy"
-        elif key not in present:
-            trouble[key] = states.get(key, "missing")
-    reasons: dict[Key, set[str]] = {}
-    for (dataset, activation, _, seed), kind in trouble.items():
-        reasons.setdefault((dataset, activation, seed), set()).add(kind)
-    left_out = {block: _reason(kinds) for block, kinds in reasons.items()}
-    complete = rows[[block not in left_out for block in _keys(rows, BLOCK)]].reset_index(drop=True)
-
-    def having(kind: str) -> tuple[Key, ...]:
-        return tuple(key for key, state in trouble.items() if state == kind)
-
-    result = Audit(
-        levels=levels,
-        cells=rows,
-        missing=having("missing"),
-        failed=having("failed"),
-        diverged=having("diverged"),
-        duplicated=having("duplicated"),
-        no_noisy=having("no_noisy"),
-        left_out=left_out,
-        complete=complete,
-        metrics=metrics,
-        exact=exact,
-        warnings=tuple(warnings),
+def left_out(grid: Grid) -> str:
+    """What a caption says about an unbalanced grid; empty when every block is complete."""
+    complete = grid.complete
+    out, blocks = int((~complete).sum()), complete.size
+    if not out:
+        return ""
+    compared = np.array([level in grid.compared for level in grid.levels["regularizer"]])
+    troubled = grid.state[compared][:, ~complete]
+    # A block counts once for each kind of trouble in it.
+    kinds = Counter({state: int((troubled == state).any(axis=0).sum()) for state in State})
+    names = {**TROUBLE, State.OUTSIDE: "never asked for"}
+    causes = ", ".join(f"{kinds[state]} with a cell {name}" for state, name in names.items() if kinds[state])
+    return (
+        f"Unbalanced: {out} of {blocks} blocks (dataset, activation, seed) left out because not every "
+        f"regularizer has a result there ({causes}); means are over the other {blocks - out}."
     )
-    if complete.empty:
-        raise UserError(_nothing_complete(result, trouble))
-    return result
 
 
-def exact_accuracies(frame: "pd.DataFrame", warnings: list[str]) -> tuple["pd.DataFrame", bool]:
-    """The frame with the columns clean, noisy, overall (Fractions or None), and whether all are from counts.
+def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Audit:
+    """Arrange a frame of `load_cells` as a grid over the levels it names.
 
-    clean = clean_correct / n_test and noisy = noisy_correct / n_noisy where the counts are there and agree
-    with the accuracy beside them, else the accuracy as the decimal it prints as. overall is their mean.
-    A disagreement adds a warning.
+    Only rows with status done count; a null status (hand-made data) is done. Rows with the status `DECLARED`
+    are cells without a result; where there are any, cells without a row were never asked for, otherwise they are
+    missing. Rows of one cell that agree in every metric count once; others are duplicated and count nowhere.
+    A done row without one of the metrics is incomplete.
+
+    Raises UserError when no row is done, for a done row without clean accuracy (or without the metric asked
+    for), and when the levels cross to more than 50 million cells.
     """
+    metrics = metrics or choose_metrics(frame, None)
+    status = frame["status"].fillna("done")
+    levels = {factor: ordered(factor, frame[factor].unique()) for factor in AXES}
+    shape = tuple(len(levels[factor]) for factor in AXES)
+    if int(np.prod(shape, dtype=object)) > CELLS_AT_MOST:
+        counts = ", ".join(f"{size} {factor}s" for factor, size in zip(AXES, shape, strict=True))
+        raise UserError(f"{len(frame)} rows have {counts}: too many to be crossed; narrow them with --where")
+    flat = np.ravel_multi_index(tuple(_codes(frame[factor], levels[factor]) for factor in AXES), shape)
+
+    state = np.full(int(np.prod(shape)), State.MISSING, dtype=np.uint8)
+    if (status == DECLARED).any():
+        state[:] = State.OUTSIDE
+    for name, value in ((DECLARED, State.MISSING), ("failed", State.FAILED), ("diverged", State.DIVERGED)):
+        state[flat[(status == name).to_numpy(dtype=bool)]] = value
+    is_done = (status == "done").to_numpy(dtype=bool)
+    if not is_done.any():
+        counted = Counter(status.astype(str).tolist())
+        kinds = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+        raise UserError(f"none of the {len(frame)} rows has status done ({kinds}), so there is nothing to compare")
+    done = frame[is_done].reset_index(drop=True)
+    exact = exact_values(done, metrics)
+    _refuse_empty(done, metrics, exact.present)
+
+    place = flat[is_done]
+    complete = np.logical_and.reduce([exact.present[metric.name] for metric in metrics])
+    distinct, repeats = _distinct(place, [exact.numerators[metric.name] for metric in metrics], complete)
+    state[place] = State.DONE
+    state[place[~complete]] = State.INCOMPLETE
+    rows = np.flatnonzero(distinct)
+    cells, first, times = np.unique(place[rows], return_index=True, return_counts=True)
+    state[cells[times > 1]] = State.DUPLICATED
+
+    numerators = {}
+    for metric in metrics:
+        values = exact.numerators[metric.name]
+        cube = np.zeros(len(state), dtype=values.dtype)
+        cube[cells] = values[rows[first]]
+        cube[state != State.DONE] = 0
+        numerators[metric.name] = cube.reshape(shape)
+    warnings = list(exact.warnings)
+    if repeats:
+        warnings.append(f"{repeats} row(s) repeat another row's cell and values; counted once")
+    grid = Grid(
+        levels=levels,
+        state=state.reshape(shape),
+        numerators=numerators,
+        denominator=exact.denominator,
+        places=exact.places,
+        metrics=tuple(metrics),
+        groups={name: _group(frame, name, warnings) for name in ("modality", "regime")},
+    )
+    return Audit(grid, tuple(warnings))
+
+
+def _codes(column: "pd.Series[Any]", levels: list[Any]) -> np.ndarray:
+    """The position of each row's level."""
     import pandas as pd
 
-    frame = frame.copy()
-    exact = True
-    for metric, total in (("clean", "n_test"), ("noisy", "n_noisy")):
-        values: list[Fraction | None] = []
-        disagree = 0
-        for accuracy, correct, of in zip(
-            frame[f"{metric}_accuracy"].tolist(),
-            frame[f"{metric}_correct"].astype(object).where(frame[f"{metric}_correct"].notna(), None),
-            frame[total].astype(object).where(frame[total].notna(), None),
-            strict=True,
-        ):
-            if accuracy != accuracy:
-                values.append(None)
-                continue
-            counted = Fraction(int(correct), int(of)) if correct is not None and of else None
-            if counted is not None and abs(counted - Fraction(accuracy)) <= AGREEMENT:
-                values.append(counted)
-                continue
-            disagree += counted is not None
-            exact = False
-            values.append(Fraction(repr(float(accuracy))))
-        frame[metric] = pd.Series(values, index=frame.index, dtype=object)
-        if disagree:
-            warnings.append(
-                f"{metric}_correct / {total} differs from {metric}_accuracy in {disagree} row(s); "
-                f"{metric}_accuracy is used there"
+    codes, uniques = pd.factorize(column)
+    position = {level: place for place, level in enumerate(levels)}
+    return np.array([position[level] for level in uniques], dtype=np.int64)[codes]
+
+
+def _distinct(place: np.ndarray, values: list[np.ndarray], complete: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which rows are the first with their cell and values, and how many repeat one."""
+    import pandas as pd
+
+    columns = {str(number): column for number, column in enumerate([place, complete, *values])}
+    repeated = pd.DataFrame(columns).duplicated().to_numpy()
+    return ~repeated, int(repeated.sum())
+
+
+def _refuse_empty(done: "pd.DataFrame", metrics: Sequence[Metric], present: dict[str, np.ndarray]) -> None:
+    for metric in metrics:
+        empty = ~present[metric.name]
+        name = "clean_accuracy" if metric.name == "clean" else metric.name
+        if empty.any() and (metric.name == "clean" or len(metrics) == 1):
+            first = cell_name(tuple(done.iloc[int(np.flatnonzero(empty)[0])][list(FACTORS)]))
+            raise UserError(
+                f"{int(empty.sum())} row(s) count as done but have no {name}, first {first}; "
+                "give the value, or set their status to failed"
             )
-    overall: list[Fraction | None] = [
-        (clean + noisy) / 2 if clean is not None and noisy is not None else None
-        for clean, noisy in zip(frame["clean"], frame["noisy"], strict=True)
-    ]
-    frame["overall"] = pd.Series(overall, index=frame.index, dtype=object)
-    return frame, exact
 
 
-def _keys(frame: "pd.DataFrame", factors: tuple[str, ...] = FACTORS) -> list[Key]:
-    return list(zip(*(frame[factor].tolist() for factor in factors), strict=True))
+def _group(frame: "pd.DataFrame", name: str, warnings: list[str]) -> dict[Any, str]:
+    """Dataset → its modality or regime; one that its rows do not agree on is left out with a warning."""
+    known = frame.loc[frame[name].notna(), ["dataset", name]].drop_duplicates()
+    twice = sorted(set(known.loc[known["dataset"].duplicated(), "dataset"]))
+    if twice:
+        warnings.append(f"{name} differs between rows of {', '.join(map(str, twice))}; no {name} is used there")
+    kept = known[~known["dataset"].isin(twice)]
+    return dict(zip(kept["dataset"].tolist(), kept[name].tolist(), strict=True))
 
 
-def _reason(kinds: set[str]) -> str:
-    names = {
-        "failed": "a failed cell",
-        "diverged": "a diverged cell",
-        "missing": "a missing cell",
-        "duplicated": "a duplicated cell",
-        "no_noisy": "a cell without noisy accuracy",
-    }
-    return " and ".join(name for kind, name in names.items() if kind in kinds)
+def trouble_table(state: Audit) -> "pd.DataFrame":
+    """Every cell that is not done: state, dataset, activation, regularizer, seed, cell."""
+    import pandas as pd
+
+    rows = [(name, *key, cell_name(key)) for kind, name in TROUBLE.items() for key in state.cells(kind)]
+    return pd.DataFrame(rows, columns=["state", *FACTORS, "cell"])
 
 
-def _nothing_complete(result: Audit, trouble: dict[Key, str]) -> str:
-    """One line: no block has every regularizer, and which regularizer spoils most of them."""
-    blamed = Counter(key[2] for key in trouble)
-    worst = max(result.levels["regularizer"], key=lambda level: blamed[level])
-    kinds = Counter(kind for key, kind in trouble.items() if key[2] == worst)
-    words = {"no_noisy": "without noisy accuracy"}
-    states = ", ".join(f"{count} {words.get(kind, kind)}" for kind, count in sorted(kinds.items()))
-    return (
-        f"no block (dataset, activation, seed) has a result of every regularizer; regularizer={worst} lacks "
-        f"{blamed[worst]} of {result.blocks} ({states}): keep the others with --where regularizer=a,b,... or "
-        "run more cells"
+def coverage(grid: Grid) -> "pd.DataFrame":
+    """Regularizer × dataset: blocks (activation, seed) with a result."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        grid.done.sum(axis=(2, 3)), index=grid.levels["regularizer"], columns=grid.levels["dataset"]
     )

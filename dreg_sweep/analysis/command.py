@@ -1,10 +1,11 @@
-"""The command `dreg-analyze`: result rows in, tables and figures out.
+"""The command `dreg-analyze`: result rows in; tables, figures, claims and a report out.
 
 Only the argument parser is imported at the top: `--help` and a mistyped option need no pandas.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,29 +13,58 @@ from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from dreg_sweep.analysis.claims.reading import Study
+    from dreg_sweep.analysis.results import Results
+    from dreg_sweep.analysis.study import Data
 
 PROGRAM = "dreg-analyze"
-TREATMENT = "dreg"
-BASELINE = "none"
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of `dreg-analyze`."""
     options = OneLineParser(
         prog=PROGRAM,
-        description="Compare the regularizers of a sweep: writes tables/*.{csv,md,tex} and figures/*.png.",
+        description="Compare the regularizers of a sweep, or two sweeps: writes tables/*.{csv,md,tex}, "
+        "figures/*.{png,pdf}, claims.csv and report.html.",
     )
-    options.add_argument("results", type=Path, metavar="RESULTS_DIR", help="results folder, parquet file or CSV")
-    options.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS_DIR/analysis")
-    options.add_argument("--treatment", metavar="NAME", help=f"regularizer to test (default {TREATMENT})")
-    options.add_argument("--baseline", metavar="NAME", help=f"regularizer to compare with (default {BASELINE})")
-    options.add_argument(
+    add = options.add_argument
+    add(
+        "results",
+        type=Path,
+        nargs="+",
+        metavar="RESULTS_DIR",
+        help="results folder, parquet or CSV; several: compare",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="default: RESULTS_DIR/analysis (RESULTS_DIR/comparison for several)",
+    )
+    add("--treatment", metavar="NAME", help="regularizer to test (default dreg)")
+    add("--baseline", metavar="NAME", help="regularizer without treatment, for differences (default none)")
+    add("--metric", metavar="NAME", help="what comes first: overall, clean, noisy, or any column with numbers")
+    add("--lower-is-better", action="store_true", help="of that column (known of test_loss, seconds and steps)")
+    add(
+        "--family",
+        metavar="TESTS",
+        help="tests that share Holm's correction: rivals (default: all rivals, each metric by itself), all (all "
+        "metrics together), or the rivals a,b,c",
+    )
+    add("--claims", type=Path, metavar="FILE", help="YAML with the claims to judge (default: the DREG study's)")
+    add(
         "--where",
         action="append",
         default=[],
         metavar="FACTOR=LEVEL[,LEVEL]",
         help="analyse only these rows, such as train_size=2000; repeatable",
+    )
+    add(
+        "--column",
+        action="append",
+        default=[],
+        metavar="OURS=YOURS",
+        help="read your column under our name, such as regularizer=method; repeatable",
     )
     return options
 
@@ -51,70 +81,108 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dreg_sweep.analysis.audit import audit
-    from dreg_sweep.analysis.reading import load_cells
-    from dreg_sweep.analysis.render import plain, write
-    from dreg_sweep.analysis.select import refuse_hidden_factors, where, with_configured_factors
-    from dreg_sweep.analysis.tables import by_factor, overall
+    from dreg_sweep.analysis.claims.reading import read_study
+    from dreg_sweep.analysis.study import read
 
-    frame, configured = with_configured_factors(load_cells(options.results))
-    frame = where(frame, options.where)
-    treatment, baseline = _roles(frame, options.treatment, options.baseline)
-    refuse_hidden_factors(frame, configured)
-    state = audit(frame)
-    tables = [overall(state, treatment), by_factor(state, "activation"), by_factor(state, "dataset")]
-
+    study = read_study(options.claims) if options.claims else None
+    data = [
+        read(
+            path,
+            conditions=options.where,
+            columns=_columns(options.column),
+            metric=options.metric,
+            lower_is_better=options.lower_is_better,
+        )
+        for path in options.results
+    ]
     out = options.out or _default_out(options.results)
+    results = [_compute(one, options, study) for one in data]
     try:
-        written = [path for table in tables for path in write(table, out / "tables")]
-        written += _draw(state, baseline, out / "figures")
+        _write_one(results[0], out) if len(results) == 1 else _write_comparison(results, out)
     except OSError as error:
         cause = error.strerror or error
         raise UserError(f"cannot write to {out}: {cause}; choose another folder with --out") from error
 
-    for line in state.warnings:
-        print(f"{PROGRAM}: warning: {line}", file=sys.stderr)
-    for line in state.lines():
+
+def _compute(data: "Data", options: argparse.Namespace, study: "Study | None") -> "Results":
+    from dreg_sweep.analysis.pairing import choose_family
+    from dreg_sweep.analysis.results import compute
+    from dreg_sweep.analysis.study import refuse_unpaired, roles
+
+    treatment, baseline = roles(data.grid.levels["regularizer"], options.treatment, options.baseline)
+    refuse_unpaired(data.grid, treatment)
+    rivals = [level for level in data.grid.levels["regularizer"] if level != treatment]
+    return compute(data, treatment, baseline, choose_family(options.family, rivals), study)
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        ours, equals, theirs = (part.strip() for part in pair.partition("="))
+        if not equals or not ours or not theirs:
+            raise UserError(f"--column {pair} is not of the form ours=yours, such as regularizer=method")
+        if ours in columns:
+            raise UserError(f"--column {ours} is given twice")
+        columns[ours] = theirs
+    return columns
+
+
+def _write_one(results: "Results", out: Path) -> None:
+    from dreg_sweep.analysis.output import write_analysis
+    from dreg_sweep.analysis.report.render import plain
+    from dreg_sweep.analysis.report.summary import claim_table
+
+    written = write_analysis(results, out)
+    _warn([*results.data.warnings, *results.remarks])
+    for line in results.data.audit.lines():
         print(line)
-    print(f"\n{plain(tables[0])}\n")
-    for path in written:
-        print(f"wrote {path}")
+    for table in results.tables[:1]:
+        print(f"\n{plain(table)}")
+    print(f"\n{_verdicts(claim_table(results).values)}\n")
+    _say(written, out)
 
 
-def _draw(state: Any, baseline: str | None, folder: Path) -> list[Path]:
-    """Draw the figures the data allow; one that an earlier run left and these data do not allow goes."""
-    from dreg_sweep.analysis.figures import clean_vs_noisy, heatmap
+def _write_comparison(results: "list[Results]", out: Path) -> None:
+    from dreg_sweep.analysis.output import short_names, write_comparison
+    from dreg_sweep.analysis.report.render import plain
 
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [heatmap(state, baseline, folder / "heatmap.png")]
-    scatter = folder / "clean_vs_noisy.png"
-    if "noisy" in state.metrics:
-        paths.append(clean_vs_noisy(state, scatter))
-    else:
-        scatter.unlink(missing_ok=True)
-        print("no noisy accuracy in the data, so no clean_vs_noisy figure")
-    return paths
-
-
-def _roles(frame: "pd.DataFrame", treatment: str | None, baseline: str | None) -> tuple[str, str | None]:
-    """The treatment and the baseline; without a `none` in the data and no --baseline the latter is None."""
-    from dreg_sweep.analysis.levels import ordered
-
-    levels = ordered("regularizer", frame["regularizer"])
-    names = ", ".join(levels)
-    if (treatment or TREATMENT) not in levels:
-        raise UserError(
-            f"treatment {treatment or TREATMENT} is not in the data; choose one with --treatment: {names}"
-        )
-    if baseline is not None and baseline not in levels:
-        raise UserError(f"baseline {baseline} is not in the data; choose one with --baseline: {names}")
-    return treatment or TREATMENT, baseline or (BASELINE if BASELINE in levels else None)
+    names = short_names([one.data.name for one in results])
+    tables, written = write_comparison(results, names, out)
+    _warn([f"{name}: {line}" for one, name in zip(results, names, strict=True) for line in one.data.warnings])
+    for one, name in zip(results, names, strict=True):
+        print(f"{name}: {one.data.audit.lines()[0]}")
+    for table in tables:
+        print(f"\n{table.title}\n{plain(table)}")
+    print()
+    _say(written, out)
 
 
-def _default_out(results: Path) -> Path:
-    """`analysis` beside the results: in the folder, beside its `cells/`, or beside the file."""
-    if not results.is_dir():
-        return results.parent / "analysis"
-    if results.resolve().name == "cells" and not (results / "cells").is_dir():
-        return results.resolve().parent / "analysis"  # the store's folder holds nothing but its own files
-    return results / "analysis"
+def _verdicts(rows: Any) -> str:
+    """One line a claim for the terminal."""
+    return "\n".join(
+        f"{row.verdict:<12} {row.claim}: {row.sentence} [{row.observed}]" for row in rows.itertuples()
+    )
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"{PROGRAM}: warning: {line}", file=sys.stderr)
+
+
+def _say(paths: Sequence[Path], out: Path) -> None:
+    """What was written, counted: the names are in the report."""
+    tables = len({path.stem for path in paths if path.parent.name == "tables"})
+    figures = len({path.stem for path in paths if path.parent.name == "figures"})
+    print(f"wrote {tables} tables, {figures} figures and claims.csv to {out}")
+    print(f"open {out / 'report.html'}")
+
+
+def _default_out(results: Sequence[Path]) -> Path:
+    """In the folder, beside its `cells/`, or beside the file."""
+    name = "analysis" if len(results) == 1 else "comparison"
+    first = results[0]
+    if not first.is_dir():
+        return first.parent / name
+    if first.resolve().name == "cells" and not (first / "cells").is_dir():
+        return first.resolve().parent / name  # the store's folder holds nothing but its own files
+    return first / name

@@ -20,7 +20,13 @@ PAPER_ORDER: dict[str, tuple[str, ...]] = {
 
 
 def ordered(factor: str, levels: Iterable[Any]) -> list[Any]:
-    """The distinct levels of a factor in display order; numbers (seeds, sizes) ascend."""
+    """The distinct levels of a factor in display order; numbers (seeds, sizes) ascend.
+
+    A pandas series may have a million values.
+    """
+    unique = getattr(levels, "unique", None)
+    if unique is not None:
+        levels = unique().tolist()
     known = PAPER_ORDER.get(factor, ())
 
     def key(level: Any) -> tuple[int, int, Any]:

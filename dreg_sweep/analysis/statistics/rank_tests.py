@@ -1,7 +1,7 @@
-"""Multiple comparisons and rank tests over several methods: Holm's correction and Friedman's test.
+"""Multiple comparisons and rank tests over several methods: Holm's correction, Friedman's and Nemenyi's tests.
 
 Sources: Holm 1979 (Scand. J. Statist. 6, 65-70); Friedman 1937 (JASA 32, 675-701); Iman & Davenport 1980
-(Commun. Statist. A9, 571-595); Nemenyi's critical difference as in Demsar 2006 (JMLR 7, 1-30).
+(Commun. Statist. A9, 571-595); Nemenyi's test and critical difference as in Demsar 2006 (JMLR 7, 1-30).
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dreg_sweep.analysis.exact import as_fractions, doubled_midranks
+from dreg_sweep.analysis.statistics.exact import as_fractions, doubled_midranks
 
 ALPHA = 0.05
 
@@ -70,14 +70,11 @@ def friedman(table: Any) -> Friedman:
     When all methods tie in all blocks chi2 = F = W = 0 and p = 1.
     Raises ValueError for a missing value, fewer than 2 blocks or fewer than 2 methods.
     """
-    rows = table.to_numpy(dtype=object) if hasattr(table, "columns") else np.asarray(table, dtype=object)
+    rows = table.to_numpy() if hasattr(table, "columns") else np.asarray(table)
     if rows.ndim != 2 or rows.shape[0] < 2 or rows.shape[1] < 2:
         raise ValueError(f"friedman needs at least 2 blocks (rows) and 2 methods (columns), not {rows.shape}")
     blocks, methods = rows.shape
-    ranks = np.empty((blocks, methods))  # doubled midranks: whole numbers, so the sums below are exact
-    for place, row in enumerate(rows):
-        values, tolerance = as_fractions(row, f"block {place}: values")
-        ranks[place] = doubled_midranks([-value for value in values], tolerance)
+    ranks = _ranks_in_blocks(rows)
     sums = ranks.sum(axis=0)
     between = float(((sums - blocks * (methods + 1)) ** 2).sum())
     spread = float((ranks**2).sum()) - blocks * methods * (methods + 1) ** 2
@@ -103,6 +100,54 @@ def friedman(table: Any) -> Friedman:
     )
 
 
+def _ranks_in_blocks(rows: np.ndarray) -> np.ndarray:
+    """Doubled midranks of each row, 2 = highest: whole numbers, so that sums of them are exact."""
+    if rows.dtype.kind == "i":
+        from scipy import stats
+
+        return np.asarray(2 * stats.rankdata(-rows, axis=1))
+    ranks = np.empty(rows.shape)
+    for place, row in enumerate(rows.astype(object)):
+        values, tolerance = as_fractions(row, f"block {place}: values")
+        ranks[place] = doubled_midranks([-value for value in values], tolerance)
+    return ranks
+
+
 def _iman_davenport(chi2: float, blocks: int, methods: int) -> float:
     room = blocks * (methods - 1) - chi2
     return (blocks - 1) * chi2 / room if room > 1e-9 else math.inf
+
+
+def nemenyi(mean_ranks: Any, blocks: int) -> Any:
+    """Nemenyi's p-values of all pairs of methods, which hold for the k (k - 1) / 2 pairs together.
+
+    p_ij = P(Q > |R_i - R_j| / sqrt(k (k + 1) / (12 n))), Q the studentized range of k means and infinite df:
+    p_ij < 0.05 where the mean ranks R differ by more than `Friedman.critical_difference`. Like that, it does
+    not correct for ties, which makes it conservative under ties.
+    mean_ranks: those of `friedman`, k of them; a Series gives a DataFrame, anything else a k x k array. The
+        matrix is symmetric with ones on the diagonal; its error is below 1e-9.
+    blocks: the number n of blocks that were ranked.
+    Raises ValueError for fewer than 2 methods or blocks, a missing rank, and ranks that do not add up to
+    k (k + 1) / 2.
+    """
+    ranks = np.array([float(rank) for rank in as_fractions(mean_ranks, "mean_ranks")[0]])
+    methods = len(ranks)
+    if methods < 2 or blocks < 2:
+        raise ValueError(f"nemenyi needs at least 2 methods and 2 blocks, not {methods} and {blocks}")
+    if abs(ranks.sum() - methods * (methods + 1) / 2) > 1e-6 * methods**2:
+        raise ValueError(
+            f"mean ranks of {methods} methods add up to {methods * (methods + 1) / 2}, not {ranks.sum()}"
+        )
+
+    from scipy import stats
+
+    first, second = np.triu_indices(methods, k=1)
+    quantiles = np.abs(ranks[first] - ranks[second]) / math.sqrt(methods * (methods + 1) / (12 * blocks))
+    p_values = np.ones((methods, methods))
+    p_values[first, second] = np.clip(stats.studentized_range.sf(quantiles, methods, np.inf), 0.0, 1.0)
+    p_values[second, first] = p_values[first, second]
+    if hasattr(mean_ranks, "index") and hasattr(mean_ranks, "name"):
+        import pandas as pd
+
+        return pd.DataFrame(p_values, index=mean_ranks.index, columns=mean_ranks.index)
+    return p_values

@@ -1,19 +1,18 @@
 """Which rows an analysis is about: filters by level, and the refusal to average over an unnamed factor."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.levels import ordered
+import numpy as np
+import pyarrow as pa
+
+from dreg_sweep.analysis.rows.levels import ordered
+from dreg_sweep.analysis.rows.settings import by_name, shared
 from dreg_sweep.errors import UserError, unknown_level
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TOLD_BY_COLUMNS = {
-    *("model.name", "regularizer.name", "regularizer.strength", "dataset.name", "dataset.source"),
-    *("dataset.modality", "dataset.regime"),
-}
 ALL = "all"  # how a null train_size is written: the whole training set
 
 
@@ -24,8 +23,6 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
     narrow. A null level is written `all` for train_size, `null` for any factor. Raises UserError for a
     condition without "=", an unknown factor or an unknown level; both list the choices.
     """
-    import pandas as pd
-
     wanted: dict[str, list[str]] = {}
     for condition in conditions:
         factor, equals, levels = (part.strip() for part in condition.partition("="))
@@ -34,16 +31,16 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
         if factor not in frame.columns:
             raise unknown_factor(factor, frame)
         wanted.setdefault(factor, []).extend(level.strip() for level in levels.split(","))
-    keep = pd.Series(True, index=frame.index)
+    keep = np.ones(len(frame), dtype=bool)
     for factor, written in wanted.items():
-        names = frame[factor].map(lambda value, factor=factor: level_name(factor, value))
-        met = pd.Series(False, index=frame.index)
+        row_level, names = _levels(factor, frame[factor])
+        met: set[str] = set()
         for level in written:
-            matches = names == _as_written(factor, level, frame)
-            if not matches.any():
-                raise unknown_level(factor, level, names.unique())
-            met |= matches
-        keep &= met
+            name = _as_written(factor, level, frame)
+            if name not in names:
+                raise unknown_level(factor, level, dict.fromkeys(names))
+            met.add(name)
+        keep &= np.array([name in met for name in names], dtype=bool)[row_level]
     kept = frame[keep].reset_index(drop=True)
     if kept.empty:
         asked = " ".join(f"{factor}={','.join(written)}" for factor, written in wanted.items())
@@ -69,6 +66,17 @@ def level_name(factor: str, value: Any) -> str:
     return str(value)
 
 
+def _levels(factor: str, values: "pd.Series[Any]") -> tuple[np.ndarray, list[str]]:
+    """For each row the place of its level's name, and the names; two levels may have one name."""
+    import pandas as pd
+
+    try:
+        row_level, levels = pd.factorize(values, use_na_sentinel=False)
+    except TypeError:  # lists, which cannot be told apart by hash
+        row_level, levels = pd.factorize(values.astype(str), use_na_sentinel=False)
+    return row_level, [level_name(factor, level) for level in levels]
+
+
 def _as_written(factor: str, level: str, frame: "pd.DataFrame") -> str:
     """The spelling `level_name` gives this level: 1e-3 finds 0.001, null finds all."""
     import pandas as pd
@@ -86,33 +94,24 @@ def _as_written(factor: str, level: str, frame: "pd.DataFrame") -> str:
 def with_configured_factors(frame: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
     """The frame with a column for each setting in `config` that has more than one value, and their names.
 
-    Such as model.widths or regularizer.form. What has a column already is left out. Rows without a readable
-    `config` have nulls.
+    Such as model.widths or regularizer.form, as "string". What has a column already is left out. Rows without a
+    readable `config` have nulls. `config` is text, or the categorical of `load_cells(..., brief=True)`.
     """
-    flat = [_flat_config(text) for text in frame["config"]]
-    names = dict.fromkeys(name for config in flat for name in config)
+    import pandas as pd
+
+    config = shared(frame["config"])
+    codes = config.cat.codes.to_numpy()
+    there = pd.unique(codes[codes >= 0])  # a filtered frame keeps the categories of rows that went
+    by_code = np.full(len(config.cat.categories) + 1, len(there))  # the last place stands for no configuration
+    by_code[there] = np.arange(len(there))
+    row_config = by_code[codes]
+    texts = config.cat.categories.take(there).tolist()
     extra: dict[str, Any] = {}
-    for name in names:
-        values = [config.get(name) for config in flat]
+    for name, values in by_name(texts).items():
         if name not in frame.columns and len(set(values) - {None}) > 1:
-            extra[name] = values
+            levels = pa.array([*values, None], pa.large_string())
+            extra[name] = pd.array(levels.take(pa.array(row_config)), dtype=pd.StringDtype("pyarrow"))
     return frame.assign(**extra), list(extra)
-
-
-def _flat_config(text: Any) -> dict[str, str]:
-    """Dotted name → value as text, of the settings that no other column tells."""
-    try:
-        config = json.loads(text)
-    except (TypeError, ValueError):
-        return {}
-    flat: dict[str, str] = {}
-    for group, value in config.items() if isinstance(config, dict) else ():
-        if value is not None:
-            nested = value if isinstance(value, dict) else {"": value}
-            for key, part in nested.items():
-                name = f"{group}.{key}".removesuffix(".")
-                flat[name] = part if isinstance(part, str) else json.dumps(part)
-    return {name: value for name, value in flat.items() if name not in _TOLD_BY_COLUMNS}
 
 
 def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ()) -> None:
@@ -124,9 +123,10 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
     """
     for factor in ("strength", "train_size", "model", *configured):
         within = "regularizer" if factor == "strength" or factor.startswith("regularizer.") else "dataset"
-        names = frame[factor].map(lambda value, factor=factor: level_name(factor, value))
-        for level in ordered(within, frame[within]):
-            present = _ascending(names[frame[within] == level].unique())
+        pairs = frame[[within, factor]].drop_duplicates()
+        names = pairs[factor].map(lambda value, factor=factor: level_name(factor, value))
+        for level in ordered(within, pairs[within]):
+            present = _ascending(names[pairs[within] == level].unique())
             if len(present) > 1:
                 raise UserError(
                     f"{factor} has {len(present)} levels for {within}={level} ({', '.join(present)}); they "

@@ -1,0 +1,1 @@
+"""The sentences of an abstract as data, and what the results say to each."""

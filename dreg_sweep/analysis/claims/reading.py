@@ -1,0 +1,134 @@
+"""The sentences of an abstract as data, and how one is read from a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dreg_sweep.errors import UserError
+
+KINDS = ("highest", "higher", "placed", "scarcity", "pressure")
+PLACES = ("dataset", "activation", "seed", "modality", "regime")
+BUILT_IN = {"dreg": "dreg.yaml"}  # by the method the study is about
+_KEYS = ("id", "sentence", "kind", "metric", "rivals", "behind", "baseline", "where", "method")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence about one method.
+
+    id, sentence: as printed. kind: out of `KINDS`, see dreg.yaml. method: the regularizer it praises.
+    metric: the measure it speaks of. rivals: those of `higher`. behind: those of `placed` that are better.
+    baseline: of `pressure`. where: factor or group → the levels it is limited to.
+    """
+
+    id: str
+    sentence: str
+    kind: str
+    method: str
+    metric: str = "overall"
+    rivals: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+    baseline: str = "none"
+    where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Claims with where they stand."""
+
+    title: str
+    source: str
+    claims: tuple[Claim, ...]
+
+
+def read_study(path: Path) -> Study:
+    """A study's claims from YAML; raises UserError for what cannot be read or understood."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--claims {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return parse_study(text, str(path))
+
+
+def built_in(treatment: Any, baseline: Any | None, metrics: Sequence[str]) -> Study:
+    """The study about this treatment, or else what anyone would claim of one: that it is the best."""
+    if treatment in BUILT_IN:
+        text = resources.files(__package__).joinpath(BUILT_IN[treatment]).read_text("utf-8")
+        study = parse_study(text, BUILT_IN[treatment])
+        claims = tuple(claim for claim in study.claims if claim.metric in metrics or claim.kind == "pressure")
+        if claims and "overall" in metrics:
+            return study
+    general: list[Claim] = []
+    for place, metric in enumerate(metrics, start=1):
+        general.append(
+            Claim(f"{place}a", f"{treatment} is the best of all in {metric}.", "highest", str(treatment), metric)
+        )
+        if baseline not in (None, treatment):
+            sentence = f"{treatment} is significantly better than {baseline} in {metric}."
+            general.append(Claim(f"{place}b", sentence, "higher", str(treatment), metric, rivals=(str(baseline),)))
+    return Study(f"What one would claim of {treatment}", "no published claims were given", tuple(general))
+
+
+def parse_study(text: str, name: str) -> Study:
+    """A study from YAML text; `name` is what messages call it."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        first = str(error).replace("\n", " ")
+        raise UserError(f"{name} is not valid YAML: {first}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("claims"), list) or not content["claims"]:
+        raise UserError(f"{name} has no list `claims`; see the fields in dreg_sweep/analysis/claims/dreg.yaml")
+    unknown = sorted(set(map(str, content)) - {"study", "source", "method", "claims"})
+    if unknown:
+        raise UserError(f"{name}: unknown key {unknown[0]}; choose from: study, source, method, claims")
+    claims = tuple(
+        _claim(entry, content.get("method"), f"{name}, claim {place}")
+        for place, entry in enumerate(content["claims"], start=1)
+    )
+    ids = [claim.id for claim in claims]
+    twice = next((one for one in ids if ids.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"{name}: two claims have the id {twice}")
+    return Study(str(content.get("study", name)), str(content.get("source", "")), claims)
+
+
+def _claim(entry: Any, method: Any, place: str) -> Claim:
+    if not isinstance(entry, dict):
+        raise UserError(f"{place} is not a mapping with id, sentence and kind")
+    for key in entry:
+        if key not in _KEYS:
+            raise UserError(f"{place}: unknown key {key}; choose from: {', '.join(_KEYS)}")
+    for key in ("id", "sentence", "kind"):
+        if not entry.get(key):
+            raise UserError(f"{place} has no {key}")
+    if entry["kind"] not in KINDS:
+        raise UserError(f"{place}: kind {entry['kind']} is unknown; choose from: {', '.join(KINDS)}")
+    about = entry.get("method", method)
+    if not about:
+        raise UserError(f"{place} has no method, and the study names none")
+    where = entry.get("where") or {}
+    if not isinstance(where, dict) or not set(where) <= set(PLACES):
+        raise UserError(f"{place}: where takes {', '.join(PLACES)}")
+    needed = {"higher": "rivals", "placed": "behind"}.get(entry["kind"])
+    if needed and not entry.get(needed):
+        raise UserError(f"{place}: kind {entry['kind']} needs {needed}")
+    return Claim(
+        id=str(entry["id"]),
+        sentence=str(entry["sentence"]).strip(),
+        kind=entry["kind"],
+        method=str(about),
+        metric=str(entry.get("metric", "overall")),
+        rivals=_listed(entry.get("rivals")),
+        behind=_listed(entry.get("behind")),
+        baseline=str(entry.get("baseline", "none")),
+        where={key: _listed(value, keep=key == "seed") for key, value in where.items()},
+    )
+
+
+def _listed(value: Any, keep: bool = False) -> tuple[Any, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(values) if keep else tuple(map(str, values))

@@ -1,0 +1,25 @@
+"""The figures: each a function from a frame of finished numbers to a matplotlib figure, and `save` to write one.
+
+Numbers come in display units (% or points) and are drawn as they are: no statistic is computed here. Agg and pdf
+write files without a display. Import this package late: it imports matplotlib.
+"""
+
+from dreg_sweep.analysis.figures.against_rivals import forest, scarcity_curves
+from dreg_sweep.analysis.figures.curves import noise_curves
+from dreg_sweep.analysis.figures.matrix import heatmap
+from dreg_sweep.analysis.figures.ranks import critical_difference
+from dreg_sweep.analysis.figures.scatter import clean_vs_noisy, pressure
+from dreg_sweep.analysis.figures.seeds import seed_strip
+from dreg_sweep.analysis.figures.style import save
+
+__all__ = [
+    "clean_vs_noisy",
+    "critical_difference",
+    "forest",
+    "heatmap",
+    "noise_curves",
+    "pressure",
+    "save",
+    "scarcity_curves",
+    "seed_strip",
+]

@@ -1,0 +1,243 @@
+"""Pairing units, and the signed-rank tests of a treatment against each rival under every one of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, get_args
+
+from dreg_sweep.analysis.grid import BLOCK, Grid, Pairs, paired_differences
+from dreg_sweep.analysis.scores import Metric
+from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
+from dreg_sweep.analysis.statistics.wilcoxon import (
+    Alternative,
+    Interval,
+    SignedRank,
+    Zeros,
+    pairs_needed,
+    signed_rank,
+    signed_ranks,
+)
+from dreg_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one pair of a test is: the mean difference over all blocks that share these factors' levels.
+
+    label, short: as captions and as columns print it. caution: what a reader has to know before believing its p.
+    """
+
+    name: str
+    factors: tuple[str, ...]
+    label: str
+    short: str
+    caution: str = ""
+
+
+PRIMARY = "dataset"
+UNITS = {
+    unit.name: unit
+    for unit in (
+        Unit("dataset", ("dataset",), "dataset means", "datasets"),
+        Unit(
+            "seed",
+            ("seed",),
+            "seed means",
+            "seeds",
+            "speaks about new seeds on these datasets, not about new datasets",
+        ),
+        Unit(
+            "dataset_activation",
+            ("dataset", "activation"),
+            "dataset × activation means",
+            "datasets × activations",
+            "pseudo-replicated: pairs of one dataset are not independent",
+        ),
+        Unit(
+            "cell",
+            BLOCK,
+            "cells",
+            "cells",
+            "pseudo-replicated: where methods act differently on different datasets, more than half of all tests "
+            "without an effect reach 0.05",
+        ),
+    )
+}
+SIDES: tuple[Alternative, ...] = ("two-sided", "greater", "less")
+ZEROS: tuple[Zeros, ...] = get_args(Zeros)
+PRIMARY_SIDE: Alternative = "two-sided"
+PRIMARY_ZEROS: Zeros = "wilcox"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Which tests share one Holm correction: those against `rivals`, of one metric or of all together."""
+
+    rivals: tuple[Any, ...]
+    across_metrics: bool = False
+
+    def size(self, metrics: int) -> int:
+        """Tests in the family when none is missing."""
+        return len(self.rivals) * (metrics if self.across_metrics else 1)
+
+    @property
+    def sentence(self) -> str:
+        """`Holm over the 5 rivals a, b, c of each metric`."""
+        names = ", ".join(map(str, self.rivals))
+        over = "all metrics together" if self.across_metrics else "each metric by itself"
+        return f"Holm's correction over {len(self.rivals)} rival{'s' * (len(self.rivals) != 1)} ({names}), {over}"
+
+
+def choose_family(text: str | None, rivals: Sequence[Any]) -> Family:
+    """The family that `--family` declares: rivals (default), all, or a list of rivals.
+
+    Raises UserError for a name that is not among the rivals.
+    """
+    if text in (None, "rivals", "all"):
+        return Family(tuple(rivals), across_metrics=text == "all")
+    assert text is not None
+    named = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    unknown = [name for name in named if name not in [str(rival) for rival in rivals]]
+    if unknown:
+        choices = ", ".join(["rivals", "all", *map(str, rivals)])
+        raise UserError(f"--family {text}: no rival called {', '.join(unknown)}; choose from: {choices}")
+    return Family(tuple(rival for rival in rivals if str(rival) in named))
+
+
+def pairs(grid: Grid, metric: Metric, treatment: Any, rival: Any, unit: Unit) -> Pairs:
+    """The differences treatment − rival of one unit, in display order."""
+    return paired_differences(grid, metric, treatment, rival, unit.factors)
+
+
+def pair_test(paired: Pairs, alternative: Alternative, zeros: Zeros = PRIMARY_ZEROS) -> SignedRank:
+    """`signed_rank` of the pairs; estimates come back in the metric's own scale."""
+    return _scaled(signed_rank(paired.numerators, alternative, zeros), paired.denominator)
+
+
+def _scaled(result: SignedRank, denominator: int) -> SignedRank:
+    low, high, confidence = result.interval
+    return replace(
+        result,
+        hodges_lehmann=result.hodges_lehmann / denominator,
+        interval=Interval(low / denominator, high / denominator, confidence),
+    )
+
+
+COLUMNS = (
+    "metric", "treatment", "rival", "unit", "primary", "alternative", "zeros", "pairs", "n", "zero_differences",
+    "balanced", "mean_difference", "hodges_lehmann", "low", "high", "confidence", "rank_biserial", "statistic",
+    "p", "p_holm", "family", "floor", "floor_holm", "can_reach", "pairs_needed", "method", "caution",
+)  # fmt: skip
+
+
+def comparisons(
+    grid: Grid, treatment: Any, family: Family, sides: Sequence[Alternative] = SIDES
+) -> "pd.DataFrame":
+    """Every test of the treatment against every rival: metric × unit × side × zero rule × rival.
+
+    Columns `COLUMNS`: differences, estimate and interval are gains of the treatment in the metric's printed unit
+    (points for accuracies); pairs = the complete pairs, n = those the test uses; floor = the smallest p these
+    ranks could give, floor_holm the same after Holm's correction over `family` tests; can_reach = whether
+    floor_holm ≤ 0.05; pairs_needed = the fewest pairs without ties or zeros that could. A rival outside the
+    family has null p_holm. A rival without a pair has a row with pairs = 0 and nulls.
+    """
+    import pandas as pd
+
+    rivals = [level for level in grid.compared if level != treatment]
+    rows: list[dict[str, Any]] = []
+    cases = [(side, rule) for side in sides for rule in ZEROS]
+    for metric, unit, rival in product(grid.metrics, UNITS.values(), rivals):
+        paired = pairs(grid, metric, treatment, rival, unit)
+        tests = signed_ranks(paired.numerators, cases) if len(paired) else {}
+        for side, rule in cases:
+            test = tests.get((side, rule))
+            rows.append(
+                {
+                    "metric": metric.name,
+                    "treatment": treatment,
+                    "rival": rival,
+                    "unit": unit.name,
+                    "primary": unit.name == PRIMARY,
+                    "alternative": side,
+                    "zeros": rule,
+                    "pairs": len(paired),
+                    "n": 0,
+                    "balanced": paired.balanced,
+                    "caution": unit.caution,
+                    **({} if test is None else _measures(paired, metric, _scaled(test, paired.denominator))),
+                }
+            )
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return _corrected(frame, family)
+
+
+def _measures(paired: Pairs, metric: Metric, test: SignedRank) -> dict[str, Any]:
+    scale = metric.scale
+    return {
+        "n": test.n,
+        "zero_differences": int((paired.numerators == 0).sum()),
+        "mean_difference": float(paired.mean * scale),
+        "hodges_lehmann": test.hodges_lehmann * scale,
+        "low": test.interval.low * scale,
+        "high": test.interval.high * scale,
+        "confidence": test.interval.confidence,
+        "rank_biserial": test.rank_biserial,
+        "statistic": test.statistic,
+        "p": test.p,
+        "floor": test.floor,
+        "method": test.method,
+    }
+
+
+def _corrected(frame: "pd.DataFrame", family: Family) -> "pd.DataFrame":
+    """With Holm's correction inside each unit, side and zero rule, over the declared family."""
+    import pandas as pd
+
+    groups = ["unit", "alternative", "zeros", *([] if family.across_metrics else ["metric"])]
+    member = frame["rival"].isin(family.rivals) & frame["p"].notna()
+    frame["p_holm"] = pd.Series(float("nan"), index=frame.index)
+    frame["family"] = pd.Series(0, index=frame.index)
+    for _, part in frame[member].groupby(groups, sort=False):
+        frame.loc[part.index, "p_holm"] = holm(part["p"].astype(float))
+        frame.loc[part.index, "family"] = len(part)
+    size = frame["family"].clip(lower=1)
+    # Holm multiplies the smallest p by the family's size, and only a p at its floor is certain to be that.
+    frame["floor_holm"] = (frame["floor"].astype(float) * size).clip(upper=1.0)
+    frame["can_reach"] = frame["floor_holm"] <= ALPHA
+    needed = {
+        (side, count): pairs_needed(ALPHA, side, count)
+        for side, count in set(zip(frame["alternative"], size.tolist(), strict=True))
+    }
+    frame["pairs_needed"] = [
+        needed[side, count] for side, count in zip(frame["alternative"], size.tolist(), strict=True)
+    ]
+    whole = ("pairs", "n", "zero_differences", "family", "pairs_needed")
+    frame = frame.astype(dict.fromkeys(whole, "Int64"))
+    numbers = [name for name in COLUMNS if frame[name].dtype == object and name not in _TEXTS]
+    return frame.astype(dict.fromkeys(numbers, "float64"))
+
+
+_TEXTS = (
+    "metric",
+    "treatment",
+    "rival",
+    "unit",
+    "alternative",
+    "zeros",
+    "method",
+    "caution",
+    "primary",
+    "balanced",
+)
+
+
+def primary(frame: "pd.DataFrame", metric: str, **chosen: Any) -> "pd.DataFrame":
+    """The rows of `comparisons` for a metric under the primary unit, side and zero rule, or those chosen."""
+    wanted = {"unit": PRIMARY, "alternative": PRIMARY_SIDE, "zeros": PRIMARY_ZEROS, **chosen}
+    rows = frame[frame["metric"] == metric]
+    for name, value in wanted.items():
+        rows = rows[rows[name] == value]
+    return rows.reset_index(drop=True)

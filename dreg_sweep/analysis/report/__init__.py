@@ -1,0 +1,1 @@
+"""How tables print (CSV, Markdown, LaTeX, HTML), and the page that carries them all."""

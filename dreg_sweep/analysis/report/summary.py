@@ -1,0 +1,121 @@
+"""The claim table of the report, and the page itself."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreg_sweep.analysis.pairing import UNITS
+from dreg_sweep.analysis.report.page import Picture, Section, page
+from dreg_sweep.analysis.report.provenance import provenance
+from dreg_sweep.analysis.report.render import NOTHING, Column, Table
+from dreg_sweep.analysis.results import Results
+from dreg_sweep.analysis.tables.wording import p_text, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAPERS_READING = {"unit": "seed", "side": "one-sided", "correction": "none"}
+
+
+def claim_table(results: Results) -> Table:
+    """One row a claim: the primary verdict with its numbers, and how the other readings judge."""
+    return claims(results.verdicts, results.study.title, results.study.source)
+
+
+def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
+    """The claim table of a frame of `judge`."""
+    primary = verdicts[verdicts["primary"]].reset_index(drop=True)
+    other = verdicts
+    for name, value in PAPERS_READING.items():
+        other = other[other[name] == value]
+    frame = primary.assign(
+        seeds_one_sided=primary["claim"].map(other.set_index("claim")["verdict"]).fillna(NOTHING),
+        everywhere=[_tally(verdicts[verdicts["claim"] == claim]) for claim in primary["claim"]],
+    )
+    sides = " and ".join(dict.fromkeys(primary["side"]))
+    return Table(
+        name="claims",
+        title=f"Claims: {title}",
+        caption=f"From: {source}. Verdict: by {UNITS['dataset'].label}, {sides}, after Holm's correction: "
+        "reproduced where every comparison that the sentence makes is significant (0.05) in its direction, "
+        "contradicted where one is significant in the other, undecided otherwise. Observed: what the plain means "
+        "show. p: of the comparison that decides; least p: the smallest it could have been († above 0.05). Seeds: "
+        "the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. All readings: how "
+        "often reproduced / contradicted / undecided over every unit, side and correction; claims.csv has each.",
+        values=frame,
+        columns=(
+            text("claim", "id"),
+            text("sentence", "claim"),
+            text("verdict"),
+            text("observed"),
+            Column("p", _p, value="p"),
+            Column("pairs", lambda row: _whole(row["pairs"]), value="pairs"),
+            Column("least p", _least, value="floor"),
+            text("seeds_one_sided", "seeds"),
+            text("everywhere", "all readings"),
+        ),
+    )
+
+
+def _tally(verdicts: "pd.DataFrame") -> str:
+    counts = verdicts["verdict"].value_counts()
+    return " / ".join(str(counts.get(name, 0)) for name in ("reproduced", "contradicted", "undecided"))
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    return p_text(row["p"]) if not row["decisive"] else f"{p_text(row['p'])} ({row['decisive']})"
+
+
+def _whole(value: Any) -> str:
+    import pandas as pd
+
+    return NOTHING if pd.isna(value) else str(int(value))
+
+
+def _least(row: Mapping[str, Any]) -> str:
+    if row["floor"] != row["floor"]:
+        return NOTHING
+    return f"{row['floor']:.2g}{'' if row['can_reach'] else '†'}"
+
+
+def report(results: Results, pictures: Mapping[str, Path], warnings: Sequence[str]) -> str:
+    """The page of one analysis. pictures: figure name → its PNG."""
+    sections = [
+        Section(
+            title=chapter.title,
+            text=list(chapter.text),
+            tables=list(chapter.tables),
+            pictures=[
+                Picture(drawing.name, drawing.title, drawing.caption, pictures[drawing.name])
+                for drawing in chapter.drawings
+                if drawing.name in pictures
+            ],
+        )
+        for chapter in results.chapters
+        if chapter.title != "Audit"
+    ]
+    audit = next(chapter for chapter in results.chapters if chapter.title == "Audit")
+    sections.append(Section(title="Audit tables", text=[], tables=list(audit.tables), pictures=[]))
+    return page(
+        title=f"{results.treatment} against its rivals",
+        lead=lead(results),
+        claims=claim_table(results),
+        sections=sections,
+        audit=list(audit.text),
+        warnings=[*warnings, *results.remarks],
+        provenance=provenance(results.data.main),
+    )
+
+
+def lead(results: Results) -> list[str]:
+    """The first sentences of the report: what was compared, and how many claims hold."""
+    grid = results.data.grid
+    counts = results.verdicts[results.verdicts["primary"]]["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("reproduced", "contradicted", "undecided"))
+    cells = int(grid.done.sum())
+    return [
+        f"{cells} trainings: {len(grid.compared)} regularizers on {len(grid.levels['dataset'])} datasets under "
+        f"{len(grid.levels['activation'])} activations with {len(grid.levels['seed'])} seeds.",
+        f"Of {int(counts.sum())} claims: {said}. Unit of evidence: {UNITS['dataset'].label}; "
+        f"{results.family.sentence}.",
+    ]

@@ -1,0 +1,1 @@
+"""Result rows from disk, and which of them an analysis is about."""

@@ -1,0 +1,159 @@
+"""Files of rows, opened piece by piece; and folders of them, which a sweep may join while they are read."""
+
+import contextlib
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from dreg_sweep.errors import UserError
+from dreg_sweep.store.files import JOINED, UNREADABLE, first_line, parquet_files
+
+T = TypeVar("T")
+
+STORE_NAME = re.compile(r"(\d{8,})-[^.]+\.parquet")
+_ROWS_A_PIECE = 65_536
+_BLOCK = 1 << 24  # bytes of a CSV file parsed at a time; no row may be longer
+_CSV = pyarrow.csv.ParseOptions(newlines_in_values=True)  # a traceback has several lines
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """An open file: its columns' names, and its rows in pieces with the columns asked for, in the file's order."""
+
+    names: list[str]
+    pieces: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+
+@dataclass
+class _Listing:
+    """The files of a folder: those that count, earlier ones first, and others.
+
+    numbered: the files are the store's, whose later rows supersede earlier ones.
+    """
+
+    files: list[Path]
+    numbered: bool
+    others: list[Path] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[RowFile]:
+    """A CSV file, or a parquet file of any name. Errors: `UNREADABLE`."""
+    if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
+        raise ValueError("it is not a regular file")
+    if is_csv(path):
+        yield _csv(path)
+        return
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+
+        def pieces(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+            batches: Iterator[pa.RecordBatch] = file.iter_batches(_ROWS_A_PIECE, columns=list(names))
+            return batches
+
+        yield RowFile(file.schema_arrow.names, pieces)
+
+
+def is_csv(path: Path) -> bool:
+    """By the name's ending."""
+    return path.suffix.lower() == ".csv"
+
+
+def _csv(path: Path) -> RowFile:
+    """Every value as text, because the usual null words would make a null of a regularizer called None."""
+    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK)
+    with pyarrow.csv.open_csv(path, reading, _CSV) as reader:
+        written = reader.schema.names
+
+    def pieces(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        texts = pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(written, pa.string()),
+            include_columns=[name for name in written if name.strip() in wanted],
+        )
+        with pyarrow.csv.open_csv(path, reading, _CSV, texts) as reader:
+            yield from reader
+
+    return RowFile([name.strip() for name in written], pieces)
+
+
+def read_folder(folder: Path, read: Callable[[Path], T], warnings: list[str]) -> tuple[dict[Path, T], bool]:
+    """What `read` makes of each file that counts, earlier ones first; and whether they are the store's.
+
+    In a folder with files named as the store names them (`<sequence>-<digest>.parquet`) only those count; else
+    every parquet and CSV file does. Files beside the store's, and those that cannot be read, add a line each kind
+    to `warnings`. Errors: `UserError` where nothing can be read, or what `read` raises beside `UNREADABLE`.
+
+    A sweep that goes on may join files meanwhile. It removes one only after its rows stand in the joined file,
+    which is last in order of all whose rows it takes. So a reader who misses one, or finds a joined one that was
+    not there when it began, looks again; and drops nothing of what it has read, for a joined file may have taken
+    the rows of another after it was read itself.
+    """
+    tables: dict[Path, T] = {}
+    missed: set[Path] = set()
+    while True:
+        problems: dict[Path, str] = {}
+        listed = _listed(folder)
+        missed_before = set(missed)
+        for path in listed.files:
+            if path in tables:
+                continue
+            try:
+                tables[path] = read(path)
+            except FileNotFoundError as error:
+                problems[path] = error.strerror or first_line(error)
+                missed.add(path)
+            except UNREADABLE as error:
+                problems[path] = first_line(error)
+        joined = {path for path in parquet_files(folder) if path.stem.endswith(f"-{JOINED}")}
+        if missed == missed_before and joined <= {*listed.files}:
+            break
+    if listed.others:
+        warnings.append(f"{folder}: left out {_some(listed.others)}, not named <sequence>-<digest>.parquet")
+    if problems:
+        reason = next(iter(problems.values()))
+        warnings.append(f"{folder}: left out {_some(sorted(problems))}, unreadable ({reason})")
+    if problems and not tables:
+        kind = "parquet files" if all(path.suffix == ".parquet" for path in problems) else "files"
+        raise UserError(f"{folder} holds no rows: none of its {len(problems)} {kind} can be read ({reason})")
+    if not tables:
+        raise UserError(_nothing(folder))
+    return {path: tables[path] for path in sorted(tables, key=_place)}, listed.numbered
+
+
+def _listed(folder: Path) -> _Listing:
+    files = parquet_files(folder)
+    stored = [path for path in files if STORE_NAME.fullmatch(path.name)]
+    visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if stored:
+        return _Listing(stored, True, [path for path in visible if not STORE_NAME.fullmatch(path.name)])
+    return _Listing([*files, *(path for path in visible if is_csv(path))], False)
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """By which the store orders its files: the sequence number, then the name."""
+    match = STORE_NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1, path.name
+
+
+def _nothing(folder: Path) -> str:
+    nested = [*sorted(folder.glob("*/*.parquet")), *sorted(folder.glob("*/*/*.parquet"))]
+    if not nested:
+        return f"{folder} holds no results: there is no parquet file and no CSV file in it"
+    below = nested[0].relative_to(folder)
+    if "=" in below.parts[0]:
+        return (
+            f"{folder} is a partitioned parquet folder, whose columns stand in the names of folders ({below}); "
+            "write it to one file first: pandas.read_parquet(folder).to_parquet(file)"
+        )
+    return f"{folder} holds no results: there is no parquet file and no CSV file in it, only below it ({below})"
+
+
+def _some(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:3])
+    return f"{len(paths)} file(s) ({names}{', ...' if len(paths) > 3 else ''})"

@@ -1,0 +1,1 @@
+"""Tests and intervals as pure functions of numbers: no result rows, no files."""

@@ -1,0 +1,133 @@
+"""What the tables share: how numbers print, and the sentences that captions are made of."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from dreg_sweep.analysis.audit import left_out
+from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, best_two
+from dreg_sweep.analysis.scores import Metric
+
+Show = Callable[[Mapping[str, Any]], str]
+
+
+def number(value: Any, metric: Metric) -> str:
+    """A value in the metric's printed unit: two decimals for %, four significant digits otherwise."""
+    if value is None or value != value:
+        return NOTHING
+    return f"{value:.2f}" if metric.unit == "%" else f"{value:.4g}"
+
+
+def signed(value: Any, metric: Metric) -> str:
+    """A difference with its sign; one that prints as zero has none."""
+    if value is None or value != value:
+        return NOTHING
+    text = f"{value:+.2f}" if metric.unit == "%" else f"{value:+.4g}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def p_text(p: Any) -> str:
+    """Three places, as papers print p-values."""
+    if p is None or p != p:
+        return NOTHING
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def text(name: str, header: str | None = None) -> Column:
+    """A column of texts."""
+    return Column(header or name, lambda row: str(row[name]), numeric=False)
+
+
+def numbers(name: str, metric: Metric, header: str | None = None) -> Column:
+    """A column of values of the metric."""
+    return Column(header or name, lambda row: number(row[name], metric), value=name)
+
+
+def count(name: str, header: str | None = None) -> Column:
+    """A column of whole numbers."""
+    return Column(header or name, lambda row: NOTHING if row[name] != row[name] else f"{row[name]:g}", value=name)
+
+
+def p_values(name: str, header: str, adjusted: str | None = None) -> Column:
+    """A column of p-values; with `adjusted` the Holm-adjusted ones stand in parentheses."""
+
+    def show(row: Mapping[str, Any]) -> str:
+        plain = p_text(row[name])
+        if adjusted is None or plain == NOTHING:
+            return plain
+        return f"{plain} ({p_text(row[adjusted])})"
+
+    return Column(header, show, value=name)
+
+
+def mean_sd(name: str, spread: str, metric: Metric, header: str) -> Column:
+    """A column `mean ± sd`; the mean alone where there is no sd."""
+
+    def show(row: Mapping[str, Any]) -> str:
+        if row[spread] is None or row[spread] != row[spread]:
+            return number(row[name], metric)
+        return f"{number(row[name], metric)} ± {number(row[spread], metric)}"
+
+    return Column(header, show, value=name)
+
+
+def best_in(values: Sequence[Any], metric: Metric) -> list[Mark | None]:
+    """Marks of the best and the second best, judged by what is printed."""
+    printed = [number(value, metric) for value in values]
+    if metric.higher_is_better:
+        return best_two(printed)
+    return best_two([NOTHING if shown == NOTHING else str(-Decimal(shown)) for shown in printed])
+
+
+def percent(value: Fraction, metric: Metric) -> float:
+    """In the metric's printed unit."""
+    return float(metric.scale * value)
+
+
+def mean(values: Sequence[Fraction]) -> Fraction:
+    """The exact arithmetic mean."""
+    return sum(values, Fraction(0)) / len(values)
+
+
+def sd(values: Sequence[Fraction], metric: Metric) -> float | None:
+    """Standard deviation (n − 1) in the metric's printed unit; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    return metric.scale * math.sqrt(sum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def heading(metric: Metric) -> str:
+    """`overall accuracy in %`."""
+    return f"{metric.label} in {metric.unit}" if metric.unit else metric.label
+
+
+MARKS = "Bold marks the best and underline the second best printed value; all ties are marked."
+
+
+def about(grid: Grid) -> str:
+    """What the metrics are, and what an unbalanced grid left out."""
+    names = [metric.name for metric in grid.metrics]
+    what = ""
+    if "overall" in names:
+        what = "Overall is the mean of clean and noisy accuracy."
+    elif names == ["clean"]:
+        what = "Clean accuracy only: no row has a noisy accuracy."
+    elif not grid.metrics[0].higher_is_better:
+        what = f"Lower {names[0]} is better."
+    silent = [str(level) for level in grid.levels["regularizer"] if level not in grid.compared]
+    waiting = f"Without any result: {', '.join(silent)}." if silent else ""
+    return sentences(what, left_out(grid), waiting)
+
+
+def sentences(*parts: str) -> str:
+    """The parts that say something, one after the other."""
+    return " ".join(part for part in parts if part)
+
+
+def plural(amount: int, noun: str) -> str:
+    """The noun with an s unless there is one of it."""
+    return noun if amount == 1 else f"{noun}s"
