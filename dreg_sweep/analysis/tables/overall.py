@@ -84,9 +84,9 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
         name = metric.name
         columns += [
             mean_sd(f"{name}_mean", f"{name}_sd", metric, name),
-            count(f"{name}_rank", "rank of mean" if metric is grid.metrics[0] else f"{name}: rank of mean"),
+            count(f"{name}_rank", "rank"),
             Column(
-                "mean rank" if metric is grid.metrics[0] else f"{name}: mean rank",
+                "mean rank",
                 lambda row, name=name: f"{row[f'{name}_mean_rank']:.2f}",  # type: ignore[misc]
                 value=f"{name}_mean_rank",
             ),
@@ -96,8 +96,8 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
     first = grid.metrics[0].name
     if len(methods) > 1 and treatment in methods:
         columns += [
-            p_values(f"{first}_p", "p (Holm), datasets", f"{first}_p_holm"),
-            p_values(f"{first}_p_seed", "p (Holm), seeds, one-sided", f"{first}_p_seed_holm"),
+            p_values(f"{first}_p", "p datasets (Holm)", f"{first}_p_holm"),
+            p_values(f"{first}_p_seed", "p seeds, one-sided (Holm)", f"{first}_p_seed_holm"),
         ]
     seeds_n = len({key[1] for key in grid.means(first, ("regularizer", "seed"))})
     return Table(
@@ -106,7 +106,7 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
         caption=sentences(
             f"Mean ± standard deviation over {seeds_n} {plural(seeds_n, 'seed')}; within a seed, values are "
             "averaged over activations and datasets first.",
-            f"Rank of mean: of the column's means, 1 = best. Mean rank: the average over {datasets} "
+            f"Rank: of the means in the column before it, 1 = best. Mean rank: the average over {datasets} "
             f"{plural(datasets, 'dataset')} of the rank there.",
             MARKS,
             about(grid),
