@@ -8,4 +8,4 @@ source scripts/environment.sh
 dreg-sweep -m experiment=quickstart results_dir=runs/quickstart "$@"
 dreg-analyze runs/quickstart
 echo
-echo "Look at runs/quickstart/analysis/figures/clean_vs_noisy.png; the published run is in results/quickstart."
+echo "Open runs/quickstart/analysis/report.html; the published run is in results/quickstart."

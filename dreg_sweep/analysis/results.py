@@ -115,8 +115,9 @@ def _headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame")
         table = overall(grid, treatment, tests, family)
         tables.append(table)
         if {"clean", "noisy"} <= {metric.name for metric in grid.metrics}:
-            frame = table.values.set_index("regularizer")[["clean_mean", "clean_sd", "noisy_mean", "noisy_sd"]]
-            frame.columns = ["clean", "clean_sd", "noisy", "noisy_sd"]
+            by_metric = {name: part.set_index("regularizer") for name, part in table.values.groupby("metric")}
+            frame = by_metric["clean"][["mean", "sd"]].set_axis(["clean", "clean_sd"], axis=1)
+            frame[["noisy", "noisy_sd"]] = by_metric["noisy"][["mean", "sd"]]
             drawings.append(
                 Drawing(
                     "clean_vs_noisy",

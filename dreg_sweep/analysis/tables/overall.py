@@ -44,83 +44,87 @@ def mean_ranks(grid: Grid, metric: Metric, factors: tuple[str, ...]) -> tuple[di
 
 
 def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -> Table:
-    """Regularizer × metrics over the complete blocks.
+    """Metric × regularizer over the complete blocks: mean, ranks, and the treatment's test against each rival.
 
-    Columns of the values, for each metric m: m_mean and m_sd (over seeds, n − 1; null for one seed), m_rank (of
-    the mean, 1 = best, midranks), m_mean_rank (over datasets), m_difference (mean gain of the treatment over
-    this one), m_p, m_p_holm, m_n, m_floor (primary unit, two-sided), m_p_seed, m_p_seed_holm (one-sided, paired
-    by seed: the likely reading of the paper).
+    Columns of the values: metric, regularizer; mean and sd (over seeds, n − 1; null for one seed); rank (of the
+    mean, 1 = best, midranks) and mean_rank (over datasets); difference (mean gain of the treatment over this
+    one), p, p_holm, pairs, floor (primary unit, two-sided); p_seed, p_seed_holm (one-sided, paired by seed: the
+    likely reading of the paper). Means are over complete blocks, differences and p over the pairs there are.
     """
     import pandas as pd
 
+    rows: list[dict[str, Any]] = []
     methods = grid.compared
-    values: dict[str, list[Any]] = {"regularizer": methods}
-    datasets = 0
+    datasets = seeds = 0
     for metric in grid.metrics:
-        name = metric.name
-        by_seed = grid.means(name, ("regularizer", "seed"))
+        by_seed = grid.means(metric.name, ("regularizer", "seed"))
         runs = {level: [value for key, value in by_seed.items() if key[0] == level] for level in methods}
+        seeds = len(runs[methods[0]])
         means = [mean(runs[level]) for level in methods]
+        by_mean = ranks([grid.settle(value) for value in means], metric)
         by_dataset, datasets = mean_ranks(grid, metric, ("dataset",))
-        values[f"{name}_mean"] = [percent(value, metric) for value in means]
-        values[f"{name}_sd"] = [sd(runs[level], metric) for level in methods]
-        values[f"{name}_rank"] = ranks([grid.settle(value) for value in means], metric)
-        values[f"{name}_mean_rank"] = [by_dataset[level] for level in methods]
-        here = primary(tests, name).set_index("rival")
-        for column, source in (
-            ("difference", "mean_difference"), ("p", "p"), ("p_holm", "p_holm"), ("n", "n"), ("floor", "floor"),
-        ):  # fmt: skip
-            values[f"{name}_{column}"] = _of(here, source, methods)
-        seeds = primary(tests, name, unit="seed", alternative="greater").set_index("rival")
-        values[f"{name}_p_seed"] = _of(seeds, "p", methods)
-        values[f"{name}_p_seed_holm"] = _of(seeds, "p_holm", methods)
-    frame = pd.DataFrame(values)
-    whole = [name for name in frame.columns[1:] if name.endswith("_n")]
-    frame = frame.astype({name: "Int64" if name in whole else "float64" for name in frame.columns[1:]})
-
-    columns: list[Column] = [text("regularizer")]
-    marks: dict[tuple[int, str], Mark] = {}
-    for metric in grid.metrics:
-        name = metric.name
-        columns += [
-            mean_sd(f"{name}_mean", f"{name}_sd", metric, name),
-            count(f"{name}_rank", "rank"),
-            Column(
-                "mean rank",
-                lambda row, name=name: f"{row[f'{name}_mean_rank']:.2f}",  # type: ignore[misc]
-                value=f"{name}_mean_rank",
-            ),
-        ]
-        printed = best_in(frame[f"{name}_mean"].tolist(), metric)
-        marks |= {(row, name): mark for row, mark in enumerate(printed) if mark}
-    first = grid.metrics[0].name
-    if len(methods) > 1 and treatment in methods:
-        columns += [
-            p_values(f"{first}_p", "p datasets (Holm)", f"{first}_p_holm"),
-            p_values(f"{first}_p_seed", "p seeds, one-sided (Holm)", f"{first}_p_seed_holm"),
-        ]
-    seeds_n = len({key[1] for key in grid.means(first, ("regularizer", "seed"))})
+        tested = primary(tests, metric.name).set_index("rival")
+        paper = primary(tests, metric.name, unit="seed", alternative="greater").set_index("rival")
+        for place, level in enumerate(methods):
+            row = {
+                "metric": metric.name,
+                "regularizer": level,
+                "mean": percent(means[place], metric),
+                "sd": sd(runs[level], metric),
+                "rank": by_mean[place],
+                "mean_rank": by_dataset[level],
+            }
+            if level in tested.index:
+                row["difference"] = tested.at[level, "mean_difference"]
+                row |= {name: tested.at[level, name] for name in ("p", "p_holm", "pairs", "floor")}
+                row |= {"p_seed": paper.at[level, "p"], "p_seed_holm": paper.at[level, "p_holm"]}
+            rows.append(row)
+    numeric = ["mean", "sd", "rank", "mean_rank", "difference", "p", "p_holm", "floor", "p_seed", "p_seed_holm"]
+    frame = pd.DataFrame(rows, columns=["metric", "regularizer", *numeric[:7], "pairs", *numeric[7:]])
+    frame = frame.astype({**dict.fromkeys(numeric, "float64"), "pairs": "Int64"})
     return Table(
         name="overall",
-        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {first}",
+        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {grid.metrics[0].name}",
         caption=sentences(
-            f"Mean ± standard deviation over {seeds_n} {plural(seeds_n, 'seed')}; within a seed, values are "
+            f"Mean ± standard deviation over {seeds} {plural(seeds, 'seed')}; within a seed, values are "
             "averaged over activations and datasets first.",
-            f"Rank: of the means in the column before it, 1 = best. Mean rank: the average over {datasets} "
-            f"{plural(datasets, 'dataset')} of the rank there.",
+            f"Rank: of the means, 1 = best. Mean rank: the average over {datasets} {plural(datasets, 'dataset')} "
+            "of the rank there.",
             MARKS,
             about(grid),
-            _test_sentence(tests, treatment, first, family),
+            _test_sentence(tests, treatment, grid.metrics[0].name, family),
         ),
         values=frame,
-        columns=tuple(columns),
-        marks=marks,
+        columns=tuple(_columns(grid, tested=bool(frame["p"].notna().any()))),
+        marks=_marks(frame, grid),
+        block="metric",
     )
 
 
-def _of(frame: "pd.DataFrame", column: str, methods: list[Any]) -> list[Any]:
-    found = frame[column].to_dict()
-    return [found.get(method) for method in methods]
+def _columns(grid: Grid, tested: bool) -> list[Column]:
+    unit = grid.metrics[0]
+    columns = [
+        text("metric"),
+        text("regularizer"),
+        mean_sd("mean", "sd", unit, "mean"),
+        count("rank"),
+        Column("mean rank", lambda row: f"{row['mean_rank']:.2f}", value="mean_rank"),
+    ]
+    if tested:
+        columns += [
+            p_values("p", "p datasets (Holm)", "p_holm"),
+            p_values("p_seed", "p seeds, one-sided (Holm)", "p_seed_holm"),
+        ]
+    return columns
+
+
+def _marks(frame: "pd.DataFrame", grid: Grid) -> dict[tuple[int, str], Mark]:
+    marks: dict[tuple[int, str], Mark] = {}
+    for metric in grid.metrics:
+        rows = frame.index[frame["metric"] == metric.name].tolist()
+        found = best_in(frame.loc[rows, "mean"].tolist(), metric)
+        marks |= {(row, "mean"): mark for row, mark in zip(rows, found, strict=True) if mark}
+    return marks
 
 
 def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: Family) -> str:
@@ -128,8 +132,8 @@ def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: F
     if here.empty:
         return "No other regularizer to test against."
     parts = [
-        f"p: exact Wilcoxon signed-rank test of {treatment} against each rival in {metric}, zero differences "
-        f"dropped, midranks for ties; in parentheses after {family.sentence}."
+        f"p: Wilcoxon signed-rank test of {treatment} against each rival ({how(here)}; zero differences dropped, "
+        f"midranks for ties); in parentheses after {family.sentence}."
     ]
     for unit, side in (("dataset", PRIMARY_SIDE), ("seed", "greater")):
         rows = primary(tests, metric, unit=unit, alternative=side)
@@ -140,6 +144,11 @@ def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: F
         amount = f"{low} pairs" if low == high else f"{low} to {high} pairs"
         parts.append(f"Paired by {UNITS[unit].label} ({amount}, {side}) {reach(rows)}.")
     return sentences(*parts)
+
+
+def how(tests: "pd.DataFrame") -> str:
+    """`exact`, unless some of these tests have more pairs than an exact p is computed for."""
+    return "exact" if set(tests["method"].dropna()) <= {"exact"} else "exact up to 1000 pairs, else normal"
 
 
 def reach(rows: "pd.DataFrame") -> str:

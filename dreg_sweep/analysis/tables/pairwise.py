@@ -7,6 +7,7 @@ from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import PRIMARY, PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.scores import Metric
+from dreg_sweep.analysis.tables.overall import how
 from dreg_sweep.analysis.tables.wording import about, count, p_values, sentences, signed, text
 
 if TYPE_CHECKING:
@@ -53,16 +54,13 @@ def pairwise(grid: Grid, tests: "pd.DataFrame", metric: Metric, treatment: Any, 
         else f"{100 * confidence.min():.2f} %" if len(confidence) else "no level"
     )  # fmt: skip
     cautions = [f"{UNITS[name].label}: {UNITS[name].caution}" for name in UNITS if UNITS[name].caution]
-    methods = (
-        "exact" if set(frame["method"].dropna()) <= {"exact"} else "exact, normal approximation beyond 1000 pairs"
-    )
     return Table(
         name=f"pairwise_{metric.name}",
         title=f"{treatment} against each rival: {metric.label}",
         caption=sentences(
             f"Differences are gains of {treatment}{f' in {unit}' if unit else ''}. Estimate: Hodges-Lehmann with "
             f"an interval of the confidence really achieved ({achieved}; aimed at 95 %). r: matched-pairs "
-            f"rank-biserial correlation. p: Wilcoxon signed-rank test ({methods}; zero differences dropped, "
+            f"rank-biserial correlation. p: Wilcoxon signed-rank test ({how(frame)}; zero differences dropped, "
             f"midranks for ties), two-sided and for {treatment} being better; {family.sentence}. Least p: the "
             "smallest that these ranks could give. 0.05 in reach: whether that is at most 0.05 after Holm, "
             "two-sided / one-sided, and else the pairs it would need.",
