@@ -13,6 +13,8 @@ from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from dreg_sweep.analysis.claims.reading import Study
     from dreg_sweep.analysis.results import Results
     from dreg_sweep.analysis.study import Data
@@ -85,23 +87,33 @@ def _run(options: argparse.Namespace) -> None:
     from dreg_sweep.analysis.study import read
 
     study = read_study(options.claims) if options.claims else None
-    data = [
-        read(
-            path,
-            conditions=options.where,
-            columns=_columns(options.column),
-            metric=options.metric,
-            lower_is_better=options.lower_is_better,
-        )
-        for path in options.results
-    ]
+    columns = _columns(options.column)
+    with _telling("reading results"):
+        data = [
+            read(
+                path,
+                conditions=options.where,
+                columns=columns,
+                metric=options.metric,
+                lower_is_better=options.lower_is_better,
+            )
+            for path in options.results
+        ]
     out = options.out or _default_out(options.results)
-    results = [_compute(one, options, study) for one in data]
+    with _telling("testing"):
+        results = [_compute(one, options, study) for one in data]
     try:
         _write_one(results[0], out) if len(results) == 1 else _write_comparison(results, out)
     except OSError as error:
         cause = error.strerror or error
         raise UserError(f"cannot write to {out}: {cause}; choose another folder with --out") from error
+
+
+def _telling(what: str) -> "AbstractContextManager[Any]":
+    """A spinner with what is being done, where someone watches: a million rows take seconds."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{what} …")
 
 
 def _compute(data: "Data", options: argparse.Namespace, study: "Study | None") -> "Results":
@@ -132,7 +144,8 @@ def _write_one(results: "Results", out: Path) -> None:
     from dreg_sweep.analysis.report.render import plain
     from dreg_sweep.analysis.report.summary import claim_table
 
-    written = write_analysis(results, out)
+    with _telling("writing tables and figures"):
+        written = write_analysis(results, out)
     _warn([*results.data.warnings, *results.remarks])
     for line in results.data.audit.lines():
         print(line)
@@ -147,7 +160,8 @@ def _write_comparison(results: "list[Results]", out: Path) -> None:
     from dreg_sweep.analysis.report.render import plain
 
     names = short_names([one.data.name for one in results])
-    tables, written = write_comparison(results, names, out)
+    with _telling("writing tables and figures"):
+        tables, written = write_comparison(results, names, out)
     _warn([f"{name}: {line}" for one, name in zip(results, names, strict=True) for line in one.data.warnings])
     for one, name in zip(results, names, strict=True):
         print(f"{name}: {one.data.audit.lines()[0]}")

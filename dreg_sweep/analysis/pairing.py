@@ -127,9 +127,16 @@ def _scaled(result: SignedRank, denominator: int) -> SignedRank:
 
 
 COLUMNS = (
-    "metric", "treatment", "rival", "unit", "primary", "alternative", "zeros", "pairs", "n", "zero_differences",
-    "balanced", "mean_difference", "hodges_lehmann", "low", "high", "confidence", "rank_biserial", "statistic",
+    "metric", "treatment", "rival", "unit", "primary", "alternative", "zeros", "ties", "pairs", "n",
+    "zero_differences", "balanced", "mean_difference", "hodges_lehmann", "low", "high", "confidence", "rank_biserial", "statistic",
     "p", "p_holm", "family", "floor", "floor_holm", "can_reach", "pairs_needed", "method", "caution",
+)  # fmt: skip
+
+
+_WHOLE = ("pairs", "n", "zero_differences", "family", "pairs_needed")
+_NUMBERS = (
+    "mean_difference", "hodges_lehmann", "low", "high", "confidence", "rank_biserial", "statistic", "p", "p_holm",
+    "floor", "floor_holm",
 )  # fmt: skip
 
 
@@ -163,6 +170,7 @@ def comparisons(
                     "primary": unit.name == PRIMARY,
                     "alternative": side,
                     "zeros": rule,
+                    "ties": "midranks",
                     "pairs": len(paired),
                     "n": 0,
                     "balanced": paired.balanced,
@@ -214,24 +222,8 @@ def _corrected(frame: "pd.DataFrame", family: Family) -> "pd.DataFrame":
     frame["pairs_needed"] = [
         needed[side, count] for side, count in zip(frame["alternative"], size.tolist(), strict=True)
     ]
-    whole = ("pairs", "n", "zero_differences", "family", "pairs_needed")
-    frame = frame.astype(dict.fromkeys(whole, "Int64"))
-    numbers = [name for name in COLUMNS if frame[name].dtype == object and name not in _TEXTS]
-    return frame.astype(dict.fromkeys(numbers, "float64"))
-
-
-_TEXTS = (
-    "metric",
-    "treatment",
-    "rival",
-    "unit",
-    "alternative",
-    "zeros",
-    "method",
-    "caution",
-    "primary",
-    "balanced",
-)
+    frame = frame.astype(dict.fromkeys(_WHOLE, "Int64"))
+    return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
 
 
 def primary(frame: "pd.DataFrame", metric: str, **chosen: Any) -> "pd.DataFrame":
