@@ -128,8 +128,9 @@ def _scaled(result: SignedRank, denominator: int) -> SignedRank:
 
 COLUMNS = (
     "metric", "treatment", "rival", "unit", "primary", "alternative", "zeros", "ties", "pairs", "n",
-    "zero_differences", "balanced", "mean_difference", "hodges_lehmann", "low", "high", "confidence", "rank_biserial", "statistic",
-    "p", "p_holm", "family", "floor", "floor_holm", "can_reach", "pairs_needed", "method", "caution",
+    "zero_differences", "balanced", "mean_difference", "hodges_lehmann", "low", "high", "confidence",
+    "rank_biserial", "statistic", "p", "p_holm", "family", "floor", "floor_holm", "can_reach", "pairs_needed",
+    "method", "caution",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.results import Results
-from dreg_sweep.analysis.tables.wording import p_text, text
+from dreg_sweep.analysis.tables.wording import p_values, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
         "reproduced where every comparison that the sentence makes is significant (0.05) in its direction, "
         "contradicted where one is significant in the other, undecided otherwise. Observed: what the plain means "
         "show. p: of the comparison that decides; least p: the smallest it could have been († above 0.05). Seeds: "
-        "the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. All readings: how "
+        "the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. All: how "
         "often reproduced / contradicted / undecided over every unit, side and correction; claims.csv has each.",
         values=frame,
         columns=(
@@ -48,11 +48,11 @@ def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
             text("sentence", "claim"),
             text("verdict"),
             text("observed"),
-            Column("p", _p, value="p"),
+            p_values("p", "p"),
             Column("pairs", lambda row: _whole(row["pairs"]), value="pairs"),
             Column("least p", _least, value="floor"),
             text("seeds_one_sided", "seeds"),
-            text("everywhere", "all readings"),
+            text("everywhere", "all"),
         ),
     )
 
@@ -60,10 +60,6 @@ def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
 def _tally(verdicts: "pd.DataFrame") -> str:
     counts = verdicts["verdict"].value_counts()
     return " / ".join(str(counts.get(name, 0)) for name in ("reproduced", "contradicted", "undecided"))
-
-
-def _p(row: Mapping[str, Any]) -> str:
-    return p_text(row["p"]) if not row["decisive"] else f"{p_text(row['p'])} ({row['decisive']})"
 
 
 def _whole(value: Any) -> str:
