@@ -105,7 +105,7 @@ def test_minimal_csv(tmp_path):
     assert not (figures / "clean_vs_noisy.png").exists()
     assert (figures / "mine.png").exists()
     overall = table(tmp_path / "analysis", "overall")
-    assert set(overall["metric"]) == {"clean"}
+    assert [name for name in overall if name.endswith("_mean")] == ["clean_mean"]
     for name in ("overall", "activation_by_regularizer", "dataset_by_regularizer"):
         assert "Clean accuracy only" in (tmp_path / "analysis" / "tables" / f"{name}.md").read_text()
 
@@ -150,11 +150,11 @@ def test_where_treatment_and_baseline(tmp_path, parquet):
     arguments = [str(parquet), "--out", str(out), "--treatment", "dropout", "--baseline", "igpen"]
     assert main([*arguments, "--where", "dataset=mnist,sst2", "--where", "activation=gelu"]) == 0
     rows = made_up(**SHAPE).query("activation == 'gelu' and dataset != 'cifar10'")
-    overall = table(out, "overall").query("metric == 'clean'").set_index("regularizer")
+    overall = table(out, "overall").set_index("regularizer")
     means = 100 * rows.groupby("regularizer")["clean_accuracy"].mean()
-    assert overall["mean"].to_dict() == pytest.approx(means.to_dict())
-    assert np.isnan(overall.loc["dropout", "p"])
-    assert overall["p"].notna().sum() == 5
+    assert overall["clean_mean"].to_dict() == pytest.approx(means.to_dict())
+    assert np.isnan(overall.loc["dropout", "clean_p"])
+    assert overall["clean_p"].notna().sum() == 5
     assert table(out, "activation_by_regularizer")["activation"].unique().tolist() == ["gelu"]
     claims = pd.read_csv(out / "claims.csv")
     assert "dropout is significantly better than igpen in overall." in set(claims["sentence"])
@@ -234,7 +234,7 @@ def test_odd_grids(tmp_path, levels):
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
     assert main([str(tmp_path / "rows.csv")]) == 0
-    assert table(tmp_path / "analysis", "overall")["sd"].isna().all()
+    assert table(tmp_path / "analysis", "overall")["clean_sd"].isna().all()
     assert (tmp_path / "analysis" / "report.html").exists()
 
 

@@ -11,7 +11,7 @@ from dreg_sweep.analysis.tables import noise
 from dreg_sweep.analysis.tables.across import by_unit, rank_tests, standing, variance
 from dreg_sweep.analysis.tables.factors import by_factor, by_group, gains
 from dreg_sweep.analysis.tables.fragility import fragility, intervals
-from dreg_sweep.analysis.tables.overall import overall
+from dreg_sweep.analysis.tables.overall import overall, ranks_table
 from dreg_sweep.analysis.tables.pairwise import pairwise
 from dreg_sweep.analysis.tables.wording import p_text, signed
 from tests.grids import DATASETS, REGULARIZERS, grid_of, loaded, made_up
@@ -25,7 +25,10 @@ def headline(grid, treatment="dreg"):
 
 
 def by_regularizer(table, metric):
-    return table.values[table.values["metric"] == metric].set_index("regularizer")
+    """The columns of one metric, without its name."""
+    values = table.values.set_index("regularizer")
+    names = [name for name in values if name.startswith(f"{metric}_")]
+    return values[names].rename(columns=lambda name: name.removeprefix(f"{metric}_"))
 
 
 def with_overall(rows):
@@ -34,11 +37,16 @@ def with_overall(rows):
 
 def test_overall_equals_pandas(tmp_path):
     rows = with_overall(made_up({"dreg": 9, "igpen": 4}, {"dreg": -9}, noise=25))
-    table = headline(grid_of(rows, tmp_path))
-    assert table.values["metric"].unique().tolist() == list(METRICS)
+    grid = grid_of(rows, tmp_path)
+    table = headline(grid)
+    family = Family(REGULARIZERS[:-1])
+    long = ranks_table(grid, "dreg", comparisons(grid, "dreg", family), family).values
+    assert long["metric"].unique().tolist() == list(METRICS)
     for metric in METRICS:
         values = by_regularizer(table, metric)
         assert values.index.tolist() == list(REGULARIZERS)
+        alike = long[long["metric"] == metric].set_index("regularizer").drop(columns="metric")
+        pd.testing.assert_frame_equal(values, alike, check_names=False)
         seeds = 100 * rows.groupby(["regularizer", "seed"])[f"{metric}_accuracy"].mean().unstack("seed")
         ranks = (
             rows.groupby(["dataset", "regularizer"])[f"{metric}_accuracy"]
@@ -113,14 +121,14 @@ def test_every_table_of_an_unbalanced_grid_says_so(tmp_path):
     family = Family(REGULARIZERS[:-1])
     tests = comparisons(grid, "dreg", family)
     tables = [
-        overall(grid, "dreg", tests, family), pairwise(grid, tests, grid.metrics[0], "dreg", family),
+        overall(grid, "dreg", tests, family), ranks_table(grid, "dreg", tests, family), pairwise(grid, tests, grid.metrics[0], "dreg", family),
         by_factor(grid, "activation"), by_factor(grid, "dataset"), by_group(grid),
         rank_tests(grid, by_unit(grid)), standing(grid, by_unit(grid)), variance(grid),
         fragility(grid, grid.metrics[0], "dreg"), intervals(grid, "dreg"),
     ]  # fmt: skip
     for table in tables:
         assert "Unbalanced: 1 of 160 blocks (dataset, activation, seed) left out" in table.caption, table.name
-    assert "Pairs against igpen are means over unequal numbers of blocks" in tables[1].caption
+    assert "Pairs against igpen are means over unequal numbers of blocks" in tables[2].caption
 
 
 def test_a_level_without_a_complete_block_is_named(tmp_path):
@@ -144,8 +152,8 @@ def test_marks_go_by_printed_values_and_by_direction(tmp_path):
     metrics = choose_metrics(loaded(rows, tmp_path), "test_loss")
     grid = audit(loaded(rows, tmp_path), metrics).grid
     table = headline(grid)
-    assert table.values["rank"].tolist() == [3, 1.5, 1.5]
-    assert table.marks == {(0, "mean"): "second", (1, "mean"): "best", (2, "mean"): "best"}
+    assert table.values["test_loss_rank"].tolist() == [3, 1.5, 1.5]
+    assert table.marks == {(0, "test_loss"): "second", (1, "test_loss"): "best", (2, "test_loss"): "best"}
     assert "Lower test_loss is better." in table.caption
 
 

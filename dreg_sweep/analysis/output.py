@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What an earlier analysis of other data may have left, and this one would not overwrite.
 _TABLES = (
-    "overall", "pairwise_*", "standing", "rank_tests", "variance", "activation_by_regularizer*",
+    "overall", "ranks", "pairwise_*", "standing", "rank_tests", "variance", "activation_by_regularizer*",
     "dataset_by_regularizer", "noise_ladder", "noise_retained", "scarcity", "scarcity_trend", "pressure",
     "bootstrap", "fragility_*", "coverage", "not_done", "claims", "tests", "changes", "conclusions",
     "claims_compared",

@@ -15,7 +15,7 @@ from dreg_sweep.analysis.study import Data
 from dreg_sweep.analysis.tables import across, noise, pressure, scarcity
 from dreg_sweep.analysis.tables.factors import by_factor, by_group, gains
 from dreg_sweep.analysis.tables.fragility import fragility, intervals
-from dreg_sweep.analysis.tables.overall import mean_ranks, overall
+from dreg_sweep.analysis.tables.overall import mean_ranks, overall, ranks_table
 from dreg_sweep.analysis.tables.pairwise import pairwise
 from dreg_sweep.analysis.tables.wording import count, heading, sentences, text
 
@@ -114,10 +114,11 @@ def _headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame")
     if ranked:
         table = overall(grid, treatment, tests, family)
         tables.append(table)
+        if len(grid.metrics) > 1:
+            tables.append(ranks_table(grid, treatment, tests, family))
         if {"clean", "noisy"} <= {metric.name for metric in grid.metrics}:
-            by_metric = {name: part.set_index("regularizer") for name, part in table.values.groupby("metric")}
-            frame = by_metric["clean"][["mean", "sd"]].set_axis(["clean", "clean_sd"], axis=1)
-            frame[["noisy", "noisy_sd"]] = by_metric["noisy"][["mean", "sd"]]
+            frame = table.values.set_index("regularizer")[["clean_mean", "clean_sd", "noisy_mean", "noisy_sd"]]
+            frame.columns = ["clean", "clean_sd", "noisy", "noisy_sd"]
             drawings.append(
                 Drawing(
                     "clean_vs_noisy",

@@ -43,26 +43,29 @@ def mean_ranks(grid: Grid, metric: Metric, factors: tuple[str, ...]) -> tuple[di
     return {method: sum(row[i] for row in rows) / len(rows) for i, method in enumerate(methods)}, len(rows)
 
 
-def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -> Table:
+_NUMERIC = (
+    "mean", "sd", "rank", "mean_rank", "difference", "p", "p_holm", "pairs", "floor", "p_seed", "p_seed_holm",
+)  # fmt: skip
+
+
+def by_metric(grid: Grid, treatment: Any, tests: "pd.DataFrame") -> "pd.DataFrame":
     """Metric × regularizer over the complete blocks: mean, ranks, and the treatment's test against each rival.
 
-    Columns of the values: metric, regularizer; mean and sd (over seeds, n − 1; null for one seed); rank (of the
-    mean, 1 = best, midranks) and mean_rank (over datasets); difference (mean gain of the treatment over this
-    one), p, p_holm, pairs, floor (primary unit, two-sided); p_seed, p_seed_holm (one-sided, paired by seed: the
-    likely reading of the paper). Means are over complete blocks, differences and p over the pairs there are.
+    Columns metric, regularizer; mean and sd (over seeds, n − 1; null for one seed); rank (of the mean, 1 = best,
+    midranks) and mean_rank (over datasets); difference (mean gain of the treatment over this one), p, p_holm,
+    pairs, floor (primary unit, two-sided); p_seed, p_seed_holm (one-sided, paired by seed: the likely reading of
+    the paper). Means are over complete blocks, differences and p over the pairs there are.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     methods = grid.compared
-    datasets = seeds = 0
     for metric in grid.metrics:
         by_seed = grid.means(metric.name, ("regularizer", "seed"))
         runs = {level: [value for key, value in by_seed.items() if key[0] == level] for level in methods}
-        seeds = len(runs[methods[0]])
         means = [mean(runs[level]) for level in methods]
         by_mean = ranks([grid.settle(value) for value in means], metric)
-        by_dataset, datasets = mean_ranks(grid, metric, ("dataset",))
+        by_dataset, _ = mean_ranks(grid, metric, ("dataset",))
         tested = primary(tests, metric.name).set_index("rival")
         paper = primary(tests, metric.name, unit="seed", alternative="greater").set_index("rival")
         for place, level in enumerate(methods):
@@ -79,52 +82,109 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
                 row |= {name: tested.at[level, name] for name in ("p", "p_holm", "pairs", "floor")}
                 row |= {"p_seed": paper.at[level, "p"], "p_seed_holm": paper.at[level, "p_holm"]}
             rows.append(row)
-    numeric = ["mean", "sd", "rank", "mean_rank", "difference", "p", "p_holm", "floor", "p_seed", "p_seed_holm"]
-    frame = pd.DataFrame(rows, columns=["metric", "regularizer", *numeric[:7], "pairs", *numeric[7:]])
-    frame = frame.astype({**dict.fromkeys(numeric, "float64"), "pairs": "Int64"})
+    frame = pd.DataFrame(rows, columns=["metric", "regularizer", *_NUMERIC])
+    return frame.astype({name: "Int64" if name == "pairs" else "float64" for name in _NUMERIC})
+
+
+def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -> Table:
+    """The headline: one row a regularizer, its mean ± sd in every metric; ranks and tests of the primary one.
+
+    Values: the columns of `by_metric` for every metric m, called m_mean, m_sd, m_rank and so on.
+    """
+    import pandas as pd
+
+    long = by_metric(grid, treatment, tests)
+    parts = {name: part.set_index("regularizer").drop(columns="metric") for name, part in long.groupby("metric")}
+    wide = pd.concat(
+        [parts[metric.name].add_prefix(f"{metric.name}_").reindex(grid.compared) for metric in grid.metrics],
+        axis=1,
+    )
+    frame = wide.rename_axis("regularizer").reset_index()
+    first = grid.metrics[0].name
+    columns = [text("regularizer")]
+    columns += [
+        mean_sd(f"{metric.name}_mean", f"{metric.name}_sd", metric, metric.name) for metric in grid.metrics
+    ]
+    columns += _ranks_and_tests(f"{first}_", tested=bool(frame[f"{first}_p"].notna().any()))
+    marks: dict[tuple[int, str], Mark] = {}
+    for metric in grid.metrics:
+        found = best_in(frame[f"{metric.name}_mean"].tolist(), metric)
+        marks |= {(row, metric.name): mark for row, mark in enumerate(found) if mark}
     return Table(
         name="overall",
-        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {grid.metrics[0].name}",
+        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {first}",
         caption=sentences(
-            f"Mean ± standard deviation over {seeds} {plural(seeds, 'seed')}; within a seed, values are "
-            "averaged over activations and datasets first.",
-            f"Rank: of the means, 1 = best. Mean rank: the average over {datasets} {plural(datasets, 'dataset')} "
-            "of the rank there.",
+            _spread_sentence(grid),
+            f"Ranks and p are about {first}; table `ranks` has all." if len(grid.metrics) > 1 else "",
+            _ranks_sentence(grid),
+            MARKS,
+            about(grid),
+            _test_sentence(tests, treatment, first, family),
+        ),
+        values=frame,
+        columns=tuple(columns),
+        marks=marks,
+    )
+
+
+def ranks_table(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -> Table:
+    """`by_metric` as a table: the ranks and tests of every metric."""
+    frame = by_metric(grid, treatment, tests)
+    metrics = {metric.name: metric for metric in grid.metrics}
+    marks: dict[tuple[int, str], Mark] = {}
+    for name, metric in metrics.items():
+        rows = frame.index[frame["metric"] == name].tolist()
+        found = best_in(frame.loc[rows, "mean"].tolist(), metric)
+        marks |= {(row, "mean"): mark for row, mark in zip(rows, found, strict=True) if mark}
+    return Table(
+        name="ranks",
+        title="Regularizers by metric: means, ranks and tests",
+        caption=sentences(
+            _spread_sentence(grid),
+            _ranks_sentence(grid),
             MARKS,
             about(grid),
             _test_sentence(tests, treatment, grid.metrics[0].name, family),
         ),
         values=frame,
-        columns=tuple(_columns(grid, tested=bool(frame["p"].notna().any()))),
-        marks=_marks(frame, grid),
+        columns=(
+            text("metric"),
+            text("regularizer"),
+            mean_sd("mean", "sd", grid.metrics[0], "mean"),
+            *_ranks_and_tests("", tested=bool(frame["p"].notna().any())),
+        ),
+        marks=marks,
         block="metric",
     )
 
 
-def _columns(grid: Grid, tested: bool) -> list[Column]:
-    unit = grid.metrics[0]
+def _ranks_and_tests(prefix: str, tested: bool) -> list[Column]:
     columns = [
-        text("metric"),
-        text("regularizer"),
-        mean_sd("mean", "sd", unit, "mean"),
-        count("rank"),
-        Column("mean rank", lambda row: f"{row['mean_rank']:.2f}", value="mean_rank"),
+        count(f"{prefix}rank", "rank"),
+        Column("mean rank", lambda row: f"{row[f'{prefix}mean_rank']:.2f}", value=f"{prefix}mean_rank"),
     ]
     if tested:
         columns += [
-            p_values("p", "p datasets (Holm)", "p_holm"),
-            p_values("p_seed", "p seeds, one-sided (Holm)", "p_seed_holm"),
+            p_values(f"{prefix}p", "p datasets (Holm)", f"{prefix}p_holm"),
+            p_values(f"{prefix}p_seed", "p seeds, one-sided (Holm)", f"{prefix}p_seed_holm"),
         ]
     return columns
 
 
-def _marks(frame: "pd.DataFrame", grid: Grid) -> dict[tuple[int, str], Mark]:
-    marks: dict[tuple[int, str], Mark] = {}
-    for metric in grid.metrics:
-        rows = frame.index[frame["metric"] == metric.name].tolist()
-        found = best_in(frame.loc[rows, "mean"].tolist(), metric)
-        marks |= {(row, "mean"): mark for row, mark in zip(rows, found, strict=True) if mark}
-    return marks
+def _spread_sentence(grid: Grid) -> str:
+    seeds = len({key[1] for key in grid.means(grid.metrics[0].name, ("regularizer", "seed"))})
+    return (
+        f"Mean ± standard deviation over {seeds} {plural(seeds, 'seed')}; within a seed, values are averaged over "
+        "activations and datasets first."
+    )
+
+
+def _ranks_sentence(grid: Grid) -> str:
+    datasets = len({key[0] for key in grid.means(grid.metrics[0].name, ("dataset", "regularizer"))})
+    return (
+        f"Rank: of the means, 1 = best. Mean rank: the average over {datasets} {plural(datasets, 'dataset')} of the "
+        "rank there."
+    )
 
 
 def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: Family) -> str:
