@@ -7,13 +7,13 @@ from dreg_sweep.analysis.audit import audit
 from dreg_sweep.analysis.claims.reading import Claim, Study, built_in, parse_study, read_study
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.grid import AXES
-from dreg_sweep.analysis.tables.pressure import pressure
+from dreg_sweep.analysis.pairing import Family, comparisons
 from dreg_sweep.errors import UserError
-from tests.grids import DATASETS, grid_of, loaded, made_up
+from tests.grids import REGULARIZERS, grid_of, loaded, made_up
 
 
-def verdicts(grid, *claims, sizes=None, pressed=None):
-    frame = judge(Study("", "", claims), Evidence(grid, sizes or {}, pressed))
+def verdicts(grid, *claims, sizes=None, **evidence):
+    frame = judge(Study("", "", claims), Evidence(grid, sizes or {}, **evidence))
     assert set(frame["verdict"]) <= {"reproduced", "contradicted", "undecided"}
     return frame
 
@@ -50,7 +50,7 @@ def test_one_better_rival_contradicts_and_an_unclear_one_leaves_it_undecided(tmp
     better = {"dreg": 5, "igpen": 9}
     row = the(verdicts(grid_of(made_up(better), tmp_path), HIGHEST))
     assert (row["verdict"], row["decisive"]) == ("contradicted", "igpen")
-    assert row["observed"] == "does not hold: place 2 of 6 (against igpen)"
+    assert row["observed"] == "does not hold: place 2 of 6; not so against igpen"
     mixed = {"dreg": 5, "igpen": lambda d, a, s: 9 if d in ("mnist", "sst2", "cifar10") else 2}
     row = the(verdicts(grid_of(made_up(mixed), tmp_path), HIGHEST))
     assert (row["verdict"], row["decisive"]) == ("undecided", "igpen")
@@ -143,14 +143,61 @@ def test_pressure_on_the_layer_with_the_larger_slope(tmp_path, press, verdict):
     rows = made_up()
     cells = loaded(rows, tmp_path)
     grid = audit(cells).grid
-    found = pressure(grid, cells, history_of(rows, lambda layer: press[layer]), "dreg", "none")
-    assert len(found.agreement) == 8 * 4 * 5
     claim = Claim("E", "", "pressure", "dreg")
-    row = the(verdicts(grid, claim, pressed=found))
+    known = {"cells": cells, "history": history_of(rows, lambda layer: press[layer])}
+    frame = verdicts(grid, claim, **known)
+    row = the(frame, correction="none")
+    assert row["primary"]
     assert row["verdict"] == verdict
     if verdict != "undecided":
         assert row["p"] == 2 / 256
-    assert the(verdicts(grid, claim))["observed"].startswith("the history has no layer norms")
+    assert the(verdicts(grid, claim), correction="none")["observed"].startswith("the history has no layer norms")
+    # the claim's own method, baseline and part of the data count, whatever the command compares
+    other = Claim("E", "", "pressure", "igpen", baseline="dropout")
+    assert the(verdicts(grid, other, **known), correction="none")["verdict"] == "undecided"
+    nowhere = Claim("E", "", "pressure", "dreg", where={"dataset": ("emnist",)})
+    assert the(verdicts(grid, nowhere, **known), correction="none")["observed"] == "no data where dataset=emnist"
+
+
+def test_a_test_counts_in_the_direction_of_its_ranks(tmp_path):
+    """dreg is behind on 13 datasets and far ahead on one: the mean is above, the ranks say below."""
+    names = [f"d{number:02}" for number in range(14)]
+    gain = {"dreg": lambda d, a, s: 300 if d == "d00" else -1 - int(d[1:]), "igpen": 0}
+    rows = made_up(gain, datasets=names, regularizers=("none", "igpen", "dreg"))
+    row = the(verdicts(grid_of(rows, tmp_path), HIGHEST))
+    assert row["p"] <= 0.05
+    assert row["observed"].startswith("holds")
+    assert row["verdict"] == "undecided"
+
+
+def test_the_highest_of_all_asks_for_a_result_of_all(tmp_path):
+    rows = made_up({"dreg": lambda d, a, s: 5 + s})
+    rows.loc[rows["regularizer"] == "igpen", "status"] = "failed"
+    row = the(verdicts(grid_of(rows, tmp_path), HIGHEST))
+    assert (row["verdict"], row["observed"]) == ("undecided", "no result of igpen")
+    two = grid_of(made_up({"dreg": 5}, regularizers=("none", "dreg")), tmp_path)
+    study = built_in("dreg", "none", ["overall", "clean", "noisy"])
+    frame = judge(study, Evidence(two, {}))
+    assert set(frame.loc[frame["claim"] == "A1", "observed"]) == {
+        "no result of weight_decay, dropout, spectral_norm, igpen"
+    }
+
+
+def test_claims_share_the_declared_family_where_it_covers_them(tmp_path):
+    grid = grid_of(made_up({"dreg": lambda d, a, s: 5 + s}, {"dreg": 9}), tmp_path)
+    rivals = tuple(name for name in REGULARIZERS if name != "dreg")
+    together = Family(rivals, across_metrics=True)
+    tests = comparisons(grid, "dreg", together)
+    row = the(verdicts(grid, HIGHEST, family=together, treatment="dreg", tests=tests))
+    assert row["p"] == pytest.approx(15 * 2 / 256)
+    assert row["verdict"] == "undecided"
+    named = Claim("A", "", "higher", "dreg", "clean", rivals=("none", "igpen"))
+    assert the(verdicts(grid, named, family=Family(rivals)))["p"] == 5 * 2 / 256
+    row = the(verdicts(grid, named, family=Family(("none",))))
+    assert row["p"] == 2 * 2 / 256
+    assert row["family"].startswith("Holm's correction over 2 rivals (none, igpen)")
+    seeds = the(verdicts(grid, named), "seed", correction="none")
+    assert (seeds["can_reach"], seeds["pairs_needed"]) == (False, 6)
 
 
 def test_the_built_in_study_has_every_sentence_and_others_get_the_obvious_claims():
@@ -162,7 +209,6 @@ def test_the_built_in_study_has_every_sentence_and_others_get_the_obvious_claims
         ("highest", "mine", ()),
         ("higher", "mine", ("none",)),
     ]
-    assert len(DATASETS) == 8
 
 
 def test_a_study_of_ones_own(tmp_path):
@@ -180,7 +226,7 @@ def test_a_study_of_ones_own(tmp_path):
     [
         ("a: [", "is not valid YAML"),
         ("claims: []", "has no list `claims`"),
-        ("titel: x\nclaims: [{}]", "unknown key titel; choose from: study, source, method, claims"),
+        ("titel: x\nclaims: [{}]", "unknown key titel; choose from: study, source, method, rivals, claims"),
         ("claims: [3]", "claim 1 is not a mapping"),
         (
             "claims: [{id: a, sentence: s, kind: best, method: m}]",
@@ -191,6 +237,13 @@ def test_a_study_of_ones_own(tmp_path):
         ("claims: [{id: a, sentence: s, kind: higher, method: m}]", "kind higher needs rivals"),
         ("claims: [{id: a, sentence: s, kind: highest, method: m, wo: 1}]", "unknown key wo; choose from: id"),
         ("claims: [{id: a, sentence: s, kind: highest, method: m, where: {x: 1}}]", "where takes dataset, activ"),
+        ("claims: [{id: a, sentence: s, kind: higher, method: m, rivals: [no]}]", "rivals is False, not a name"),
+        ("claims: [{id: a, sentence: s, kind: highest, method: m, metric: [x]}]", "metric is ['x'], not a name"),
+        (
+            "claims: [{id: a, sentence: s, kind: placed, method: m, behind: [m]}]",
+            "m cannot be compared with itself",
+        ),
+        ("claims: [{id: a, sentence: s, kind: highest, method: m, where: {seed: x}}]", "a seed is a whole number"),
         (
             "method: m\nclaims: [{id: a, sentence: s, kind: highest}, {id: a, sentence: t, kind: highest}]",
             "two claims have the id a",

@@ -10,6 +10,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
+from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
@@ -26,7 +28,9 @@ from dreg_sweep.analysis.figures import (
     scarcity_curves,
     seed_strip,
 )
+from dreg_sweep.analysis.figures import names as font_names
 from dreg_sweep.analysis.figures.layout import text_width, wrap
+from dreg_sweep.analysis.figures.names import LONGEST, families, shortened
 from dreg_sweep.analysis.figures.scales import labelled, shared, signed, ticks
 from dreg_sweep.analysis.figures.style import COLOURS, SMALL, styles
 
@@ -34,6 +38,7 @@ METHODS = ["none", "weight_decay", "dropout", "spectral_norm", "igpen", "dreg"]
 DATASETS = ["mnist", "fashion_mnist", "cifar10", "gtsrb", "sst2", "trec6", "tweet_emotion", "tweet_offensive"]
 FIFTEEN = METHODS + [f"some_other_method_of_25_{place}" for place in range(9)]
 THIRTY = DATASETS + [f"a_dataset_with_25_chars{place:02d}" for place in range(22)]
+LONG = [f"{'an_endless_name_' * 4}{place}{'_of_a_level' * 5}" for place in range(6)]
 LADDER = {"vision: gaussian noise": (0, 0.25, 0.5, 1, 2), "text: typos": (0, 5, 10, 20, 40)}
 SIZES = (250, 500, 1000, 2000, 5000)
 
@@ -205,6 +210,14 @@ HARD = {
         slopes(["relu", *(f"an_activation_of_25_char{i}" for i in range(9))], 12)
     ),
     "pressure, one": lambda: a_pressure(slopes(["relu"], 1).drop(columns=["low", "high"])),
+    "heatmap, endless": lambda: heatmap(points(LONG, LONG), title=LONG[0]),
+    "forest, endless": lambda: a_forest(forest_rows(LONG, LONG[1:]), LONG[0]),
+    "scatter, endless": lambda: clean_vs_noisy(scarred(accuracies(LONG), "clean", [2]), title=LONG[0]),
+    "ranks, endless": lambda: a_diagram([4.6, 4.4, 3.1, 5.0, 2.6, 1.3], 1.19, LONG),
+    "curves, endless": lambda: noise_curves(scarred(curves(LONG), "accuracy", range(5)), title=LONG[0]),
+    "scarcity, endless": lambda: scarcity_curves(sizes(LONG[1:]), treatment=LONG[0], title="x", ylabel=LONG[0]),
+    "seeds, endless": lambda: seed_strip(seeds(LONG), title=LONG[0], xlabel="%"),
+    "pressure, endless": lambda: a_pressure(slopes(LONG)),
     "pressure, gaps": lambda: a_pressure(scarred(scarred(slopes(), "slope", [1]), "low", [2])),
 }
 
@@ -380,6 +393,74 @@ def test_a_frame_that_cannot_be_drawn_is_refused_in_words(draw, frame):
     if draw is not a_pressure:  # which may well have several points for one activation and layer
         with pytest.raises(ValueError, match="more than one row for"):
             draw(pd.concat([frame, frame.iloc[:1]]))
+
+
+@pytest.mark.parametrize("name", [name for name in HARD if name.endswith("endless")])
+def test_endless_names_are_cut_and_stay_distinct(name):
+    figure = HARD[name]()
+    assert figure.get_size_inches()[0] <= 10
+    said = shortened(LONG)
+    assert not set(words(figure)) & set(LONG[1:])
+    if name.startswith(("heatmap", "forest")):
+        assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:6] == list(said.values())
+
+
+def test_short_names_stay_and_cut_ones_differ():
+    assert shortened(["dreg", 0.5, "x" * LONGEST]) == {"dreg": "dreg", 0.5: "0.5", "x" * LONGEST: "x" * LONGEST}
+    said = shortened([*LONG, "a" * 60 + "b" * 60, f"{'a' * 20}…{'b' * 19}"])
+    assert len(set(said.values())) == len(said)
+    assert {len(text) for text in said.values()} == {LONGEST}
+    assert list(said.values())[-2:] == [f"{'a' * 19}…2…{'b' * 18}", f"{'a' * 20}…{'b' * 19}"]
+
+
+CHINESE = ["中文", "无", "dreg"]
+
+
+def test_characters_without_a_glyph_are_no_warning(tmp_path):
+    save(heatmap(points(["\U000f0000"], CHINESE), title="x"), tmp_path / "figure")  # warnings are errors here
+
+
+@pytest.fixture
+def chinese_font(tmp_path, monkeypatch):
+    """An installed font that has squares for the Chinese characters above and nothing else."""
+    font = FontBuilder(1000, isTTF=True)
+    pen = TTGlyphPen(None)
+    for step, corner in ((pen.moveTo, (100, 0)), (pen.lineTo, (100, 700)), (pen.lineTo, (800, 700))):
+        step(corner)
+    pen.closePath()
+    square = pen.glyph()
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(character): "square" for character in "中文无"})
+    font.setupGlyf({".notdef": square, "square": square})
+    font.setupHorizontalMetrics({".notdef": (900, 100), "square": (900, 100)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Squares CJK", "styleName": "Regular", "psName": "Squares"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(tmp_path / "squares.ttf")
+    monkeypatch.setattr(font_names.fontManager, "ttflist", [*font_names.fontManager.ttflist])
+    font_names.fontManager.addfont(tmp_path / "squares.ttf")
+    monkeypatch.setattr(font_names, "_WELCOME", ("squares cjk",))
+    font_names._others.cache_clear()
+    yield "Squares CJK"
+    font_names._others.cache_clear()
+
+
+def test_another_script_is_drawn_in_an_installed_font(tmp_path, chinese_font):
+    assert families(["dreg", "0 … λ"]) == families([]) == ["DejaVu Sans"]
+    assert families(CHINESE) == ["DejaVu Sans", chinese_font]
+    figure = heatmap(points(["mnist"], CHINESE), title="x")
+    labels = figure.axes[0].get_xticklabels()
+    assert [label.get_fontfamily() for label in labels] == [["DejaVu Sans", chinese_font]] * 3
+    png, pdf = save(figure, tmp_path / "figure")
+    assert b"Squares" in pdf.read_bytes()
+    assert [path.read_bytes() for path in save(figure, tmp_path / "again")] == [png.read_bytes(), pdf.read_bytes()]
+    dark = np.array(figure.canvas.buffer_rgba())[..., 0] < 128
+    box = Text.get_window_extent(labels[0])  # two triangles: half of it, and a frame for no glyph would be less
+    inside = dark[::-1][int(box.y0) : int(box.y1) + 1, int(box.x0) : int(box.x1) + 1]
+    assert inside.mean() > 0.2
+    usual = heatmap(points(["mnist"], ["dreg"]), title="x")
+    assert {tuple(text.get_fontfamily()) for text in texts(usual)} == {("DejaVu Sans",)}
 
 
 def test_a_dollar_sign_is_a_dollar_sign():

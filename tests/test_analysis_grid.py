@@ -112,10 +112,45 @@ def test_any_column_of_numbers_is_a_metric():
     assert not choose_metrics(frame, "my_score", lower_is_better=True)[0].higher_is_better
     with pytest.raises(UserError, match=r"metric noisy is not in the data; .*: clean, test_loss, my_score$"):
         choose_metrics(frame, "noisy")
-    with pytest.raises(UserError, match="metric seed is not in the data"):
-        choose_metrics(frame, "seed")
     with pytest.raises(UserError, match="does not fit clean accuracy"):
         choose_metrics(frame, "clean", lower_is_better=True)
+
+
+def test_a_column_that_is_no_measure_is_said_to_be_none():
+    frame = counted([1, 2], [2, 2]).assign(seed=1, note=["x", "2"], gain=np.nan, right=True, score=[1, 2])
+    frame["model.width"] = 64
+    for name, said in {
+        "seed": "is a factor, not a measure",
+        "n_test": "is a count, not a measure",
+        "note": "is no column of numbers: it has 'x'",
+        "gain": "is empty in all 2 rows",
+        "right": "is true or false, not a number",
+        "model.width": "is a setting, not a measure",
+        "n_noisy": "is not in the data",
+    }.items():
+        with pytest.raises(UserError) as raised:
+            choose_metrics(frame, name)
+        assert str(raised.value) == f"metric {name} {said}; choose one with --metric: clean, score"
+
+
+def test_a_metric_has_a_name_that_files_can_have():
+    names = ["clean", "test_loss", "top-1/top 5", 'a<b>:"c"|?*\\', "λ=0.5", "../../up", "é" * 300]
+    slugs = [Metric(name).slug for name in names]
+    assert slugs == ["clean", "test_loss", "top-1_top_5", "a_b_c_", "λ=0.5", ".._.._up", "é" * 48]
+
+
+def test_an_infinite_value_is_named_with_its_cell(tmp_path):
+    frame = small(tmp_path).assign(gain=1.5)
+    frame.loc[at(frame, "sst2/gelu/none/s1") | at(frame, "sst2/gelu/dreg/s0"), "gain"] = -np.inf
+    metrics = choose_metrics(frame, "gain")
+    expected = (
+        "gain is infinite in 2 row(s) that count as done, first -inf of sst2/gelu/none/s1; give a finite value"
+    )
+    with pytest.raises(UserError) as raised:
+        audit(frame, metrics)
+    assert str(raised.value).startswith(expected)
+    frame.loc[np.isinf(frame["gain"]), "status"] = "diverged"
+    assert audit(frame, metrics).count(State.DIVERGED) == 2
 
 
 def test_a_complete_grid(tmp_path):
@@ -160,13 +195,29 @@ def test_the_state_of_every_cell_has_a_name(tmp_path):
         State.DUPLICATED: ["sst2/relu/dreg/s2"],
         State.INCOMPLETE: ["sst2/gelu/none/s0"],
     }
-    assert state.warnings == ("1 row(s) repeat another row's cell and values; counted once",)
+    assert state.warnings == (
+        "1 row(s) repeat another row's cell and values; counted once",
+        "1 failed or diverged row(s) stand beside a done row of their cell, which counts",
+    )
     assert int(state.grid.complete.sum()) == 12 - 5
     sentence = left_out(state.grid)
     assert sentence.startswith("Unbalanced: 5 of 12 blocks (dataset, activation, seed) left out")
     for cause in ("failed", "diverged", "missing", "duplicated", "incomplete"):
         assert f"1 with a cell {cause}" in sentence
     assert sentence in state.lines()
+
+
+def test_an_unknown_status_is_refused(tmp_path):
+    frame = small(tmp_path)
+    frame.loc[frame["seed"] == 0, "status"] = "DONE"
+    frame.loc[at(frame, "sst2/gelu/none/s1"), "status"] = "running"
+    frame.loc[frame["seed"] == 2, "status"] = None
+    with pytest.raises(UserError) as raised:
+        audit(frame)
+    assert str(raised.value) == (
+        "unknown status: 'DONE' in 12 row(s), 'running' in 1 row(s); a row is done, failed or diverged, empty "
+        "means done, and missing is a cell that was asked for and has no result"
+    )
 
 
 def test_a_regularizer_without_a_result_is_compared_with_nothing(tmp_path):

@@ -92,6 +92,25 @@ def test_the_family_decides_what_holm_corrects(tmp_path):
         choose_family("none,dreg", RIVALS)
 
 
+def test_the_least_p_after_holm_is_what_holm_gives_the_floors(tmp_path):
+    """igpen ties with dreg on one dataset: its floor is 2/128, the others' 2/256; all become 10/256."""
+    rows = made_up({"dreg": 4, "igpen": lambda d, a, s: 4 if d == "mnist" else 0})
+    tests = primary(comparisons(grid_of(rows, tmp_path), "dreg", ALL), "clean").set_index("rival")
+    assert tests["floor"].to_dict() == {**dict.fromkeys(RIVALS, 2 / 256), "igpen": 2 / 128}
+    assert tests["floor_holm"].to_dict() == dict.fromkeys(RIVALS, 10 / 256)
+    assert tests["p_holm"].to_dict() == dict.fromkeys(RIVALS, 10 / 256)
+    assert tests["can_reach"].all()
+
+
+def test_a_rival_without_a_result_stays_in_the_declared_family(tmp_path):
+    rows = made_up({"dreg": 4})
+    rows.loc[rows["regularizer"] == "igpen", "status"] = "failed"
+    tests = primary(comparisons(grid_of(rows, tmp_path), "dreg", ALL), "clean")
+    assert tests["rival"].tolist() == [rival for rival in RIVALS if rival != "igpen"]
+    assert tests["p_holm"].tolist() == [10 / 256] * 4
+    assert tests["family"].tolist() == [5] * 4
+
+
 def test_shuffled_rows_change_nothing(tmp_path):
     rows = made_up({"dreg": 4}, noise=20)
     one = comparisons(grid_of(rows, tmp_path), "dreg", ALL)

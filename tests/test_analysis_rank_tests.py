@@ -11,7 +11,10 @@ import pytest
 from scipy import stats
 
 from dreg_sweep.analysis import friedman, holm
+from dreg_sweep.analysis.statistics.anova import repeated_measures
+from dreg_sweep.analysis.statistics.bootstrap import chance_of_first, clustered_interval
 from dreg_sweep.analysis.statistics.rank_tests import nemenyi
+from dreg_sweep.analysis.statistics.trend import page
 
 # Ranks of Demsar 2006, table 6: AUC of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 UCI data sets.
 DEMSAR = [
@@ -58,6 +61,13 @@ def test_holm_keeps_the_index_of_a_series():
 def test_holm_rejects(bad):
     with pytest.raises(ValueError, match=r"p_values\[1\]"):
         holm([0.1, bad])
+
+
+def test_holm_speaks_of_p_values_and_not_of_pairs():
+    with pytest.raises(ValueError, match=r"^p_values\[0\] is missing; the family needs a p-value of every test$"):
+        holm([None])
+    with pytest.raises(ValueError, match=r"p_values\[0\] is inf; a p-value lies between 0 and 1"):
+        holm([10**400])
 
 
 @pytest.mark.parametrize("decimals", [6, 1, 0])  # fewer decimals, more ties
@@ -186,3 +196,29 @@ def test_friedman_rejects():
     for table in ([[1, 2, 3]], [[1], [2]], [1, 2, 3]):
         with pytest.raises(ValueError, match="at least 2 blocks"):
             friedman(table)
+
+
+@pytest.mark.parametrize(
+    ("test", "row"),
+    [(friedman, "block"), (page, "block"), (chance_of_first, "cluster")],
+)
+def test_rows_of_different_lengths_are_named(test, row):
+    with pytest.raises(ValueError, match=rf"^{row} 1 has 1 value\(s\), {row} 0 has 2 value\(s\); every {row}"):
+        test([[1, 2], [3]])
+    with pytest.raises(ValueError, match=f"^{row} 1 has a single value, {row} 0 has 2 "):
+        test([[1, 2], 3])
+
+
+def test_friedman_takes_what_stands_for_numbers():
+    expected = friedman([[1, 0, 0], [1, 1, 0]]).chi2
+    for table in ([[True, False, False], [True, True, False]], np.array([[1, 0, 0], [1, 1, 0]], dtype=bool)):
+        assert friedman(table).chi2 == expected
+    assert friedman([[10**400, 2, 1], [3, 2, 1]]).kendall_w == 1
+    with pytest.raises(ValueError, match=r"block 0: .* is missing; drop incomplete blocks"):
+        friedman([[None, 2], [3, 4]])
+
+
+def test_what_no_float_holds():
+    assert clustered_interval([10**400, 1]).estimate == math.inf
+    with pytest.raises(ValueError, match="further from their mean than the largest float"):
+        repeated_measures([[10**400, 2], [3, 4]])

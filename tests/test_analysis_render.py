@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dreg_sweep.analysis.report.latex import LATEX
-from dreg_sweep.analysis.report.render import Column, Table, escape, html, latex, write
+from dreg_sweep.analysis.report.render import Column, Table, escape, html, latex, markdown, write
 
 SYMBOLS = 'λ σ² × − – ± ≤ ≥ → ‖W‖ x′ & _ % # $ { } ~ ^ \\ [a] *b* a--b <c> "q" 10⁻²·⁵ é ü ł 中 ` \' | ∂ † … — ₂'
 SENTENCE = "dreg is above weight_decay and igpen (p ≤ 0.031 after Holm) on every dataset of this grid. "
@@ -171,3 +171,51 @@ def test_html_escapes_marks_and_carries_full_precision():
     assert '<td class="number">nan</td>' in found
     assert found.count("<tr") == 5
     assert found.count('<tr class="block"><th scope="row">c') == found.count("block") == 1
+
+
+AS_THEMSELVES = {
+    "weight_decay": "weight_decay",
+    "a__b_c=λ_é": "a__b_c=λ_é",
+    "0.91 ± 0.02": "0.91 ± 0.02",
+    "<script>": "&lt;script>",
+    "**x**": "\\*\\*x\\*\\*",
+    "_x_ __y__ z._w": "\\_x\\_ \\_\\_y\\_\\_ z.\\_w",
+    "a|b": "a\\|b",
+    "[x](y)": "\\[x\\](y)",
+    "`x` ~y~": "\\`x\\` \\~y\\~",
+    "&lt; & &#60; AT&T": "&amp;lt; & &amp;#60; AT&T",
+    "C:\\*": "C:\\\\\\*",
+    "# x #": "\\# x \\#",
+    "$x_1$": "<span>$</span>x_1<span>$</span>",
+    "two\nlines": "two lines",
+}
+
+
+@pytest.mark.parametrize("name", AS_THEMSELVES)
+def test_markdown_shows_every_text_as_itself(name):
+    columns = [Column("x", lambda row: name, numeric=False), Column(name, lambda row: "1.5")]
+    columns.append(Column("y", lambda row: name))
+    one = Table(
+        "t", name, name, pd.DataFrame({"z": [0, 1]}), tuple(columns), {(0, "x"): "best", (1, "y"): "second"}
+    )
+    said = AS_THEMSELVES[name]
+    assert markdown(one).splitlines() == [
+        f"### {said}",
+        "",
+        f"| x | {said} | y |",
+        "| :--- | ---: | ---: |",
+        f"| **{said}** | 1.5 | {said} |",
+        f"| {said} | 1.5 | <u>{said}</u> |",
+        "",
+        said,
+    ]
+
+
+def test_a_caption_starts_no_block():
+    def caption(text):
+        return markdown(table("t", [{"x": 1.0}], [spread("x")], text)).split("\n\n", 2)[2].removesuffix("\n")
+
+    assert caption("- a") == "\\- a"
+    assert caption("1. a\n\n> b\n# c") == "1\\. a\n\n\\> b # c"
+    assert caption("---") == "\\---"
+    assert caption("-0.5 to 2.5") == "-0.5 to 2.5"

@@ -352,6 +352,22 @@ def test_rejects_other_nonsense():
         signed_rank([1], zeros="drop")
 
 
+def test_exact_differences_of_any_size_are_tested():
+    huge = 10**400
+    result = signed_rank([huge, 2, -3], "greater")
+    assert (result.p, result.statistic) == (signed_rank([9, 2, -3], "greater").p, 4)
+    assert (result.hodges_lehmann, result.interval) == (math.inf, (-3, math.inf, 0.75))
+    assert signed_rank([-huge * place for place in range(1, 600)]).interval[:2] == (-math.inf, -math.inf)
+    with pytest.raises(ValueError, match=r"differences\[1\] is beyond the largest float .* are floats"):
+        signed_rank([0.5, huge])
+
+
+def test_a_bool_is_the_integer_it_stands_for():
+    expected = signed_rank([1, 0, 1])
+    for given in ([True, False, True], np.array([True, False, True]), [np.True_, np.False_, np.True_]):
+        assert signed_rank(given) == expected
+
+
 def test_result_is_frozen():
     with pytest.raises(AttributeError):
         signed_rank([1, 2]).p = 0.0  # type: ignore[misc]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dreg_sweep.analysis.grid import AXES, Grid, State
 from dreg_sweep.analysis.rows.levels import ordered
-from dreg_sweep.analysis.scores import Metric, choose_metrics, exact_values
+from dreg_sweep.analysis.scores import ACCURACIES, Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ TROUBLE = {
     State.DUPLICATED: "duplicated",
     State.INCOMPLETE: "incomplete",
 }
+STATUSES = ("done", "failed", "diverged")  # that a row may have, besides `DECLARED`
 _NAMED = 4  # cells that a line names; the table names all
 
 Key = tuple[Any, ...]
@@ -112,11 +113,13 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
     Only rows with status done count; a null status (hand-made data) is done. Rows with the status `DECLARED`
     are cells without a result; where there are any, cells without a row were never asked for, otherwise they are
     missing. Rows of one cell that agree in every metric count once; others are duplicated and count nowhere.
-    A done row without one of the metrics is incomplete.
+    A done row without one of the metrics is incomplete. A failed or diverged row beside a done one of its cell is
+    counted in a warning.
 
-    Raises UserError when no row is done, for a done row without clean accuracy (or without the metric asked
-    for), and when the levels cross to more than 50 million cells.
+    Raises UserError for an unknown status, when no row is done, for a done row without clean accuracy (or without
+    the metric asked for) or with an infinite value, and when the levels cross to more than 50 million cells.
     """
+    refuse_unknown_status(frame)
     metrics = metrics or choose_metrics(frame, None)
     status = frame["status"].fillna("done")
     levels = {factor: ordered(factor, frame[factor].unique()) for factor in AXES}
@@ -137,10 +140,13 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
         raise UserError(f"none of the {len(frame)} rows has status done ({kinds}), so there is nothing to compare")
     done = frame[is_done].reset_index(drop=True)
+    _refuse_infinite(done, metrics)
     exact = exact_values(done, metrics)
     _refuse_empty(done, metrics, exact.present)
 
     place = flat[is_done]
+    is_void = status.isin(["failed", "diverged"]).to_numpy(dtype=bool)
+    superseded = int(np.isin(flat[is_void], place).sum())
     complete = np.logical_and.reduce([exact.present[metric.name] for metric in metrics])
     distinct, repeats = _distinct(place, [exact.numerators[metric.name] for metric in metrics], complete)
     state[place] = State.DONE
@@ -159,6 +165,10 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
     warnings = list(exact.warnings)
     if repeats:
         warnings.append(f"{repeats} row(s) repeat another row's cell and values; counted once")
+    if superseded:
+        warnings.append(
+            f"{superseded} failed or diverged row(s) stand beside a done row of their cell, which counts"
+        )
     grid = Grid(
         levels=levels,
         state=state.reshape(shape),
@@ -169,6 +179,18 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
         groups={name: _group(frame, name, warnings) for name in ("modality", "regime")},
     )
     return Audit(grid, tuple(warnings))
+
+
+def refuse_unknown_status(frame: "pd.DataFrame") -> None:
+    """Raise UserError for a row whose status is none of `STATUSES` and `DECLARED`; null is done."""
+    status = frame["status"].dropna()
+    unknown = status[~status.isin([*STATUSES, DECLARED])].astype(str)
+    if len(unknown):
+        counted = ", ".join(f"{name!r} in {count} row(s)" for name, count in unknown.value_counts().items())
+        raise UserError(
+            f"unknown status: {counted}; a row is {', '.join(STATUSES[:-1])} or {STATUSES[-1]}, empty means done, "
+            f"and {DECLARED} is a cell that was asked for and has no result"
+        )
 
 
 def _codes(column: "pd.Series[Any]", levels: list[Any]) -> np.ndarray:
@@ -198,6 +220,21 @@ def _refuse_empty(done: "pd.DataFrame", metrics: Sequence[Metric], present: dict
             raise UserError(
                 f"{int(empty.sum())} row(s) count as done but have no {name}, first {first}; "
                 "give the value, or set their status to failed"
+            )
+
+
+def _refuse_infinite(done: "pd.DataFrame", metrics: Sequence[Metric]) -> None:
+    for metric in metrics:
+        if metric.name in ACCURACIES:  # which lie within 0..1, or were refused when they were read
+            continue
+        values = done[metric.name].to_numpy(dtype=float, na_value=np.nan)
+        infinite = np.isinf(values)
+        if infinite.any():
+            first = int(np.flatnonzero(infinite)[0])
+            cell = cell_name(tuple(done.iloc[first][list(FACTORS)]))
+            raise UserError(
+                f"{metric.name} is infinite in {int(infinite.sum())} row(s) that count as done, first "
+                f"{values[first]:g} of {cell}; give a finite value, or set their status to diverged"
             )
 
 

@@ -101,6 +101,8 @@ def _run(options: argparse.Namespace) -> None:
         ]
     out = options.out or _default_out(options.results)
     with _telling("testing"):
+        if len(data) > 1:
+            study = study or _shared_study(data, options)
         results = [_compute(one, options, study) for one in data]
     try:
         _write_one(results[0], out) if len(results) == 1 else _write_comparison(results, out)
@@ -125,6 +127,16 @@ def _compute(data: "Data", options: argparse.Namespace, study: "Study | None") -
     refuse_unpaired(data.grid, treatment)
     rivals = [level for level in data.grid.levels["regularizer"] if level != treatment]
     return compute(data, treatment, baseline, choose_family(options.family, rivals), study)
+
+
+def _shared_study(data: "list[Data]", options: argparse.Namespace) -> "Study":
+    """The claims to compare sweeps by: about the metrics that all of them have."""
+    from dreg_sweep.analysis.claims.reading import built_in
+    from dreg_sweep.analysis.study import roles
+
+    first, *others = [[metric.name for metric in one.grid.metrics] for one in data]
+    common = [name for name in first if all(name in names for names in others)]
+    return built_in(*roles(data[0].grid.levels["regularizer"], options.treatment, options.baseline), common)
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import AXES, Grid
 from dreg_sweep.analysis.pairing import UNITS, primary
+from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.results import Results
-from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA
 from dreg_sweep.analysis.tables.wording import count, numbers, p_text, sentences, signed, text
 
@@ -17,8 +17,38 @@ if TYPE_CHECKING:
 
 
 def tables(results: Sequence[Results], names: Sequence[str]) -> list[Table]:
-    """The tables `changes`, `conclusions` and `claims_compared` of the first sweep against each other one."""
-    return [changes(results, names), conclusions(results, names), claims_compared(results, names)]
+    """The tables `differing`, `changes`, `conclusions` and `claims_compared` of sweeps, the first one leading."""
+    found = [conclusions(results, names), claims_compared(results, names), changes(results, names)]
+    return [*found, differing(results, names)]
+
+
+def differing(results: Sequence[Results], names: Sequence[str]) -> Table:
+    """What the sweeps say of their making and do not all say alike: training rows, recipe, versions, levels."""
+    import pandas as pd
+
+    said: list[dict[str, str]] = []
+    for one in results:
+        own: dict[str, list[str]] = {}
+        for row in provenance(one.data.main).itertuples():
+            own.setdefault(str(row.what), []).append(str(row.value))
+        own |= {f"levels of {factor}": list(map(str, levels)) for factor, levels in one.data.grid.levels.items()}
+        said.append({what: ", ".join(values) for what, values in own.items()})
+    keys = [what for what in dict.fromkeys(key for own in said for key in own) if what != _TIME]
+    rows = [
+        {"what": what, **{name: own.get(what, NOTHING) for name, own in zip(names, said, strict=True)}}
+        for what in keys
+        if len({own.get(what, NOTHING) for own in said}) > 1
+    ]
+    return Table(
+        name="differing",
+        title=f"What the sweeps differ in: {len(rows)} of {len(keys)} things they say about themselves",
+        caption="Settings, data, versions and levels that are not the same in all sweeps, from their rows.",
+        values=pd.DataFrame(rows, columns=["what", *names]),
+        columns=(text("what"), *(text(name) for name in names)),
+    )
+
+
+_TIME = "training time of all cells"
 
 
 def by_cell(grid: Grid, metric: str) -> "pd.Series[Any]":
@@ -95,88 +125,104 @@ def changes(results: Sequence[Results], names: Sequence[str]) -> Table:
 def conclusions(results: Sequence[Results], names: Sequence[str]) -> Table:
     """Metric × rival: what each sweep concludes by the primary test after Holm's correction.
 
-    conclusion: "better", "worse" (significant at 0.05) or "undecided", of the treatment. flipped: the sweeps do
-    not all conclude the same. sign_changed: the mean differences do not all have one sign.
+    conclusion: "better", "worse" (significant at 0.05, of the treatment), "undecided", or "no test". flipped: the
+    sweeps that tested do not all conclude the same; null where fewer than two did. sign_changed: likewise for the
+    signs of the mean differences.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    metrics: dict[str, Metric] = {}
-    for metric in results[0].data.grid.metrics:
-        metrics[metric.name] = metric
-        found = [primary(one.tests, metric.name).set_index("rival") for one in results]
-        for rival in dict.fromkeys(rival for frame in found for rival in frame.index):
-            row: dict[str, Any] = {"metric": metric.name, "rival": rival}
+    metrics = {metric.name: metric for one in results for metric in one.data.grid.metrics}
+    for metric in metrics:
+        found = [primary(one.tests, metric).set_index("rival").T.to_dict() for one in results]
+        for rival in dict.fromkeys(rival for tests in found for rival in tests):
+            row: dict[str, Any] = {"metric": metric, "rival": rival}
             said, gains = [], []
-            for frame, name in zip(found, names, strict=True):
-                numbers_of: dict[str, float] = frame[["mean_difference", "p_holm"]].T.to_dict().get(rival, {})
-                gain, p = numbers_of.get("mean_difference", math.nan), numbers_of.get("p_holm", math.nan)
-                said.append(_conclusion(gain, p))
-                gains.append(gain)
-                row |= {f"{name}: difference": gain, f"{name}: p": p, f"{name}: conclusion": said[-1]}
-            row["flipped"] = len(set(said)) > 1
-            row["sign_changed"] = min(gains) < 0 < max(gains)
+            for tests, name in zip(found, names, strict=True):
+                test: dict[str, Any] = tests.get(rival, {})
+                gain, p = test.get("mean_difference", math.nan), test.get("p_holm", math.nan)
+                conclusion = _conclusion(gain, test.get("rank_biserial", math.nan), p)
+                row |= {f"{name}: difference": gain, f"{name}: p": p, f"{name}: conclusion": conclusion}
+                if conclusion != NO_TEST:
+                    said.append(conclusion)
+                    gains.append(gain)
+            row["flipped"] = len(set(said)) > 1 if len(said) > 1 else None
+            row["sign_changed"] = min(gains) < 0 < max(gains) if len(gains) > 1 else None
             rows.append(row)
     frame = pd.DataFrame(rows)
 
     def shown(name: str) -> Column:
         def show(row: Any) -> str:
+            if row[f"{name}: conclusion"] == NO_TEST:
+                return NO_TEST
             gain = signed(row[f"{name}: difference"], metrics[row["metric"]])
             return f"{row[f'{name}: conclusion']}: {gain} (p {p_text(row[f'{name}: p'])})"
 
         return Column(name, show, numeric=False)
 
-    flips = int(frame["flipped"].sum()) if len(frame) else 0
+    both = int(frame["flipped"].notna().sum()) if len(frame) else 0
+    flips = int((frame["flipped"] == True).sum()) if len(frame) else 0  # noqa: E712
     return Table(
         name="conclusions",
-        title=f"Conclusions about {results[0].treatment}: {flips} of {len(frame)} differ",
+        title=f"Conclusions about {results[0].treatment}: {flips} of the {both} tested in several sweeps flipped",
         caption=sentences(
             f"Two-sided signed-rank test, paired by {UNITS['dataset'].label}, after {results[0].family.sentence}. "
-            "Flipped: better, worse and undecided are not the same in all sweeps. That one sweep is significant "
-            "and another is not does not show that they differ."
+            "Flipped: better, worse and undecided are not the same in all sweeps that tested. That one sweep is "
+            "significant and another is not does not show that they differ."
         ),
         values=frame,
         columns=(
             text("metric"),
             text("rival"),
             *(shown(name) for name in names),
-            Column("flipped", lambda row: "yes" if row["flipped"] else "no", numeric=False),
-            Column("sign changed", lambda row: "yes" if row["sign_changed"] else "no", numeric=False),
+            Column("flipped", lambda row: _yes(row["flipped"]), numeric=False),
+            Column("sign changed", lambda row: _yes(row["sign_changed"]), numeric=False),
         ),
         block="metric",
     )
 
 
-def _conclusion(gain: float, p: float) -> str:
+NO_TEST = "no test"
+
+
+def _yes(value: Any) -> str:
+    return NOTHING if value is None or value != value else "yes" if value else "no"
+
+
+def _conclusion(gain: float, ranks: float, p: float) -> str:
+    """Of a test: significant only counts where the ranks and the mean point the same way."""
     if p != p:
-        return "no test"
-    if p > ALPHA or gain == 0:
+        return NO_TEST
+    if p > ALPHA or gain * ranks <= 0:
         return "undecided"
     return "better" if gain > 0 else "worse"
 
 
 def claims_compared(results: Sequence[Results], names: Sequence[str]) -> Table:
-    """Claim × sweep: the primary verdicts."""
+    """Claim × sweep: the primary verdicts. flipped: null where fewer than two sweeps judged the sentence."""
     import pandas as pd
 
-    by_claim: dict[str, dict[str, Any]] = {}
+    by_sentence: dict[str, dict[str, Any]] = {}
     for one, name in zip(results, names, strict=True):
         for row in one.verdicts[one.verdicts["primary"]].itertuples():
-            entry = by_claim.setdefault(str(row.claim), {"claim": row.claim, "sentence": row.sentence})
+            entry = by_sentence.setdefault(str(row.sentence), {"claim": row.claim, "sentence": row.sentence})
             entry[name] = row.verdict
-    frame = pd.DataFrame(list(by_claim.values()), columns=["claim", "sentence", *names])
+    frame = pd.DataFrame(list(by_sentence.values()), columns=["claim", "sentence", *names])
+    rows = frame[list(names)].to_numpy().tolist()
+    judged = [[verdict for verdict in row if isinstance(verdict, str)] for row in rows]
+    frame["flipped"] = [len(set(verdicts)) > 1 if len(verdicts) > 1 else None for verdicts in judged]
     frame[list(names)] = frame[list(names)].fillna(NOTHING)
-    frame["flipped"] = [len(set(row)) > 1 for row in frame[list(names)].to_numpy().tolist()]
-    flips = int(frame["flipped"].sum())
+    flips = sum(len(set(verdicts)) > 1 for verdicts in judged)
+    both = sum(len(verdicts) > 1 for verdicts in judged)
     return Table(
         name="claims_compared",
-        title=f"Claims: {flips} of {len(frame)} verdicts differ",
+        title=f"Claims: {flips} of the {both} judged in several sweeps flipped",
         caption=f"Verdicts by {UNITS['dataset'].label}, after Holm's correction.",
         values=frame,
         columns=(
             text("claim", "id"),
             text("sentence", "claim"),
             *(text(name) for name in names),
-            Column("flipped", lambda row: "yes" if row["flipped"] else "no", numeric=False),
+            Column("flipped", lambda row: _yes(row["flipped"]), numeric=False),
         ),
     )

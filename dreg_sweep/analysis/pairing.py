@@ -61,8 +61,8 @@ UNITS = {
             BLOCK,
             "cells",
             "cells",
-            "pseudo-replicated: where methods act differently on different datasets, more than half of all tests "
-            "without an effect reach 0.05",
+            "pseudo-replicated: where methods act differently on different datasets, about half of all two-sided "
+            "tests without an effect reach 0.05",
         ),
     )
 }
@@ -148,9 +148,10 @@ def comparisons(
 
     Columns `COLUMNS`: differences, estimate and interval are gains of the treatment in the metric's printed unit
     (points for accuracies); pairs = the complete pairs, n = those the test uses; floor = the smallest p these
-    ranks could give, floor_holm the same after Holm's correction over `family` tests; can_reach = whether
-    floor_holm ≤ 0.05; pairs_needed = the fewest pairs without ties or zeros that could. A rival outside the
-    family has null p_holm. A rival without a pair has a row with pairs = 0 and nulls.
+    ranks could give, floor_holm the smallest p_holm, all tests of the family being at their floors; family = how
+    many tests were declared to share the correction, 0 for a rival outside, whose p_holm is null and whose
+    floor_holm is its floor; can_reach = whether floor_holm ≤ 0.05; pairs_needed = the fewest pairs without ties or
+    zeros that could. A rival without a pair has a row with pairs = 0 and nulls.
     """
     import pandas as pd
 
@@ -180,7 +181,7 @@ def comparisons(
                 }
             )
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return _corrected(frame, family)
+    return _corrected(frame, family, len(grid.metrics))
 
 
 def _measures(paired: Pairs, metric: Metric, test: SignedRank) -> dict[str, Any]:
@@ -201,28 +202,30 @@ def _measures(paired: Pairs, metric: Metric, test: SignedRank) -> dict[str, Any]
     }
 
 
-def _corrected(frame: "pd.DataFrame", family: Family) -> "pd.DataFrame":
-    """With Holm's correction inside each unit, side and zero rule, over the declared family."""
-    import pandas as pd
+def _corrected(frame: "pd.DataFrame", family: Family, metrics: int) -> "pd.DataFrame":
+    """With Holm's correction inside each unit, side and zero rule, over the declared family.
 
+    A test that the data do not allow yet counts as p = 1, so that no p gets smaller because another is missing.
+    """
+    import numpy as np
+
+    frame["p_holm"] = frame["floor_holm"] = np.nan
+    frame["family"] = 0
     groups = ["unit", "alternative", "zeros", *([] if family.across_metrics else ["metric"])]
+    size = family.size(metrics)
     member = frame["rival"].isin(family.rivals) & frame["p"].notna()
-    frame["p_holm"] = pd.Series(float("nan"), index=frame.index)
-    frame["family"] = pd.Series(0, index=frame.index)
     for _, part in frame[member].groupby(groups, sort=False):
-        frame.loc[part.index, "p_holm"] = holm(part["p"].astype(float))
-        frame.loc[part.index, "family"] = len(part)
-    size = frame["family"].clip(lower=1)
-    # Holm multiplies the smallest p by the family's size, and only a p at its floor is certain to be that.
-    frame["floor_holm"] = (frame["floor"].astype(float) * size).clip(upper=1.0)
-    frame["can_reach"] = frame["floor_holm"] <= ALPHA
-    needed = {
-        (side, count): pairs_needed(ALPHA, side, count)
-        for side, count in set(zip(frame["alternative"], size.tolist(), strict=True))
-    }
-    frame["pairs_needed"] = [
-        needed[side, count] for side, count in zip(frame["alternative"], size.tolist(), strict=True)
-    ]
+        absent = [1.0] * (size - len(part))
+        for column, adjusted in (("p", "p_holm"), ("floor", "floor_holm")):
+            corrected = holm([*part[column].astype(float), *absent])
+            frame.loc[part.index, adjusted] = corrected[: len(part)]
+        frame.loc[part.index, "family"] = size
+    alone = frame["family"] == 0
+    frame.loc[alone, "floor_holm"] = frame.loc[alone, "floor"]
+    frame["can_reach"] = frame["floor_holm"].astype(float) <= ALPHA
+    tests = frame["family"].clip(lower=1).tolist()
+    needed = {key: pairs_needed(ALPHA, *key) for key in set(zip(frame["alternative"], tests, strict=True))}
+    frame["pairs_needed"] = [needed[key] for key in zip(frame["alternative"], tests, strict=True)]
     frame = frame.astype(dict.fromkeys(_WHOLE, "Int64"))
     return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis import figures
-from dreg_sweep.analysis.audit import coverage, trouble_table
 from dreg_sweep.analysis.claims.reading import Study, built_in
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.grid import State
 from dreg_sweep.analysis.pairing import UNITS, Family, comparisons
 from dreg_sweep.analysis.report.render import Table
+from dreg_sweep.analysis.rows.select import ALL, size_name
 from dreg_sweep.analysis.study import Data
-from dreg_sweep.analysis.tables import across, noise, pressure, scarcity
+from dreg_sweep.analysis.tables import across, audited, noise, pressure, scarcity
 from dreg_sweep.analysis.tables.factors import by_factor, by_group, gains
 from dreg_sweep.analysis.tables.fragility import fragility, intervals
 from dreg_sweep.analysis.tables.overall import mean_ranks, overall, ranks_table
 from dreg_sweep.analysis.tables.pairwise import pairwise
-from dreg_sweep.analysis.tables.wording import count, heading, sentences, text
+from dreg_sweep.analysis.tables.wording import heading, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +79,7 @@ def compute(
     pressed = None
     if data.history is not None:
         pressed = pressure.pressure(grid, data.main, data.history, treatment, baseline)
-    # Claims are corrected one metric at a time, so tests of a family across metrics are no use to them.
-    shared = None if family.across_metrics else tests
-    evidence = Evidence(grid, data.sizes, pressed, family.rivals, treatment, shared)
+    evidence = Evidence(grid, data.sizes, family, treatment, tests, data.main, data.history)
     chapters: list[Chapter | None] = [
         _headline(data, treatment, family, tests),
         _all_at_once(data),
@@ -129,14 +127,14 @@ def _headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame")
             )
     if len(grid.compared) > 1 and treatment in grid.compared:
         tables += [pairwise(grid, tests, metric, treatment, family) for metric in grid.metrics]
-        forest = forest_frame(data, treatment)
+        forest, reached = forest_frame(data, treatment)
         drawings.append(
             Drawing(
                 "forest",
                 f"Gain of {treatment} over each rival, by dataset",
                 f"{heading(first).capitalize()}. A dataset's interval is the Hodges-Lehmann interval of its seed "
-                "means (five seeds reach 93.75 %); the last row is the mean over datasets with the 95 % bootstrap "
-                "interval over datasets.",
+                f"means ({reached}); the last row is the mean over datasets with the 95 % bootstrap interval over "
+                "datasets.",
                 lambda: figures.forest(
                     forest,
                     treatment=str(treatment),
@@ -151,8 +149,11 @@ def _headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame")
     return Chapter("Overall", (), tuple(tables), tuple(drawings))
 
 
-def forest_frame(data: Data, treatment: Any) -> "pd.DataFrame":
-    """Rival × dataset: mean difference with an interval over seeds, and one summary row a rival."""
+def forest_frame(data: Data, treatment: Any) -> tuple["pd.DataFrame", str]:
+    """Rival × dataset: mean difference with an interval over seeds, and one summary row a rival.
+
+    Also the confidence that the intervals over seeds reach, in words.
+    """
     import pandas as pd
 
     from dreg_sweep.analysis.pairing import pair_test, pairs
@@ -163,6 +164,7 @@ def forest_frame(data: Data, treatment: Any) -> "pd.DataFrame":
     assert summary is not None
     overall_rows = summary.values[summary.values["metric"] == metric.name].set_index("rival")
     rows: list[dict[str, Any]] = []
+    reached: set[str] = set()
     for rival in grid.compared:
         if rival == treatment:
             continue
@@ -173,6 +175,7 @@ def forest_frame(data: Data, treatment: Any) -> "pd.DataFrame":
                 row["difference"] = float(seeds.mean * metric.scale)
             if len(seeds) > 1:
                 interval = pair_test(seeds, "two-sided").interval
+                reached.add(f"{100 * interval.confidence:g} %")
                 row |= {"low": interval.low * metric.scale, "high": interval.high * metric.scale}
             rows.append(row)
         whole = overall_rows.loc[rival]
@@ -187,7 +190,8 @@ def forest_frame(data: Data, treatment: Any) -> "pd.DataFrame":
             }
         )
     names = ["rival", "dataset", "difference", "low", "high", "summary"]
-    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[2:5], "float64"))
+    frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[2:5], "float64"))
+    return frame, f"confidence {' or '.join(sorted(reached))}" if reached else "none with one seed"
 
 
 def _seed_strip(data: Data) -> Drawing:
@@ -225,8 +229,8 @@ def _all_at_once(data: Data) -> Chapter | None:
             Drawing(
                 "critical_difference",
                 "Mean ranks and Nemenyi's critical difference",
-                f"{metric.label.capitalize()}, {blocks} dataset means. Regularizers joined by a bar do not differ "
-                "at 0.05.",
+                f"{metric.label.capitalize()}, {blocks} dataset means. Regularizers joined by a bar are not "
+                "shown to differ at 0.05.",
                 lambda: figures.critical_difference(
                     pd.Series(means), critical, blocks=blocks, title=f"Mean ranks: {metric.label}"
                 ),
@@ -260,35 +264,45 @@ def _noise(data: Data) -> Chapter | None:
     if data.noise is None or not data.grid.complete.any():
         return None
     frame = noise.ladder(data.grid, data.main, data.noise)
-    if frame.empty:
+    if not frame["accuracy"].notna().any():
         return None
     curves = Drawing(
         "noise",
         "Accuracy along the noise ladder",
-        "Means over datasets, activations and seeds; severity 0 is the clean test set.",
+        sentences(
+            "Means over datasets, activations and seeds; severity 0 is the clean test set.", noise.left_out(frame)
+        ),
         lambda: figures.noise_curves(frame, title="Accuracy along the noise ladder"),
     )
     return Chapter("Noise", (), tuple(noise.tables(data.grid, frame)), (curves,))
 
 
 def _scarcity(data: Data, treatment: Any) -> Chapter | None:
-    if len(data.sizes) < 2 or not all(treatment in grid.compared for grid in data.sizes.values()):
+    if not data.audit.by_size:
         return None
+    lacking = scarcity.lacking(data.sizes, treatment)
+    if lacking:
+        return Chapter("Data scarcity", (lacking,), (), ())
+    idle = ", ".join(size_name(size) for size in data.audit.by_size if size not in data.sizes)
+    waiting = (f"Nothing is known yet about train_size={idle}, which has no result.",) if idle else ()
     metric = data.grid.metrics[0]
     curve, _, tables = scarcity.tables(data.sizes, metric, treatment)
+    numbered = curve[curve["train_size"] != ALL].astype({"train_size": "float64"})
+    beside = f" The table has the whole training set ({ALL}) as well." if len(numbered) < len(curve) else ""
     unit = metric.difference_unit
     drawing = Drawing(
         "scarcity",
         f"Advantage of {treatment} by training size",
-        "Mean over the datasets that have every size, with the 95 % bootstrap interval over datasets.",
+        "Mean over datasets, at every size over the same blocks, with the 95 % bootstrap interval over datasets."
+        f"{beside}",
         lambda: figures.scarcity_curves(
-            curve,
+            numbered,
             treatment=str(treatment),
             title=f"Advantage of {treatment}: {metric.label}",
             ylabel=f"difference{f' in {unit}' if unit else ''}",
         ),
     )
-    return Chapter("Data scarcity", (), tuple(tables), (drawing,))
+    return Chapter("Data scarcity", waiting, tuple(tables), (drawing,))
 
 
 def _pressure(data: Data, treatment: Any, baseline: Any, found: pressure.Pressure | None) -> Chapter | None:
@@ -318,47 +332,30 @@ def _robustness(data: Data, treatment: Any) -> Chapter | None:
 
 
 def _audit(data: Data) -> Chapter:
-    grid = data.grid
-    counted = coverage(grid)
-    frame = counted.rename_axis("regularizer").reset_index()
-    blocks = len(grid.levels["activation"]) * len(grid.levels["seed"])
-    table = Table(
-        name="coverage",
-        title="Results by regularizer and dataset",
-        caption=f"Blocks (activation, seed) with a result, out of {blocks}.",
-        values=frame,
-        columns=(text("regularizer"), *(count(str(name)) for name in counted.columns)),
-    )
-    tables = [table]
-    trouble = trouble_table(data.audit)
-    if len(trouble):
-        tables.append(
-            Table(
-                name="not_done",
-                title="Cells without a usable result",
-                caption="missing: asked for, or needed for a full cross, and never run. duplicated: rows of one "
-                "cell that disagree. incomplete: done, without one of the measures.",
-                values=trouble,
-                columns=tuple(text(str(name)) for name in trouble.columns),
-                block="state",
-            )
-        )
-    return Chapter("Audit", tuple(data.audit.lines()), tuple(tables), ())
+    tables = (audited.covered(data.audit), audited.not_done(data.audit))
+    return Chapter("Audit", tuple(data.audit.lines()), tuple(table for table in tables if table is not None), ())
 
 
 def _remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
     """What a partial sweep cannot tell yet."""
     grid = data.grid
     lines = []
-    waiting = data.audit.count(State.MISSING)
+    waiting = data.audit.total(State.MISSING)
     if waiting:
         lines.append(
-            f"partial: {waiting} of {data.audit.expected} cells are missing; what follows is about the rest"
+            f"partial: {waiting} of {data.audit.total_expected} cells are missing; what follows is about the rest"
         )
     if not grid.complete.any():
         lines.append("no block has every regularizer yet, so nothing is ranked; tests use the pairs there are")
     here = tests[tests["primary"] & (tests["alternative"] == "two-sided") & (tests["zeros"] == "wilcox")]
     here = here[here["metric"] == grid.metrics[0].name]
+    treatment = here["treatment"].iloc[0] if len(here) else None
+    if treatment is not None and treatment not in grid.compared:
+        lines.append(f"{treatment} has no result yet, so it is compared with nothing")
+        here = here[:0]
+    elif treatment is not None and data.audit.by_size:
+        found = (scarcity.lacking(data.sizes, treatment), scarcity.crossed(data.sizes)[1])
+        lines += [sentence[:1].lower() + sentence[1:].removesuffix(".") for sentence in found]
     datasets = len(grid.levels["dataset"])
     for rival, pairs in zip(here["rival"].tolist(), here["pairs"].tolist(), strict=True):
         if pairs < datasets:
@@ -371,4 +368,4 @@ def _remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
             f"by {UNITS['dataset'].label} no test against {', '.join(rivals)} can reach 0.05 after correction; "
             f"{needed} datasets could"
         )
-    return [sentences(line) for line in lines]
+    return [sentences(line) for line in lines if line]

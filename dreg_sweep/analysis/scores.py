@@ -5,6 +5,7 @@ value is therefore an integer over one denominator; sums and differences of them
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,11 +50,18 @@ class Metric:
         """`overall accuracy`, or the column's name."""
         return f"{self.name} accuracy" if self.name in ACCURACIES else self.name
 
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name on any common file system: at most 48 letters, digits and `_.+=-`."""
+        return re.sub(r"[^\w.+=-]+", "_", self.name)[:_SLUG]
+
 
 ACCURACIES = ("overall", "clean", "noisy")
 COSTS = ("test_loss", "seconds", "steps")  # columns of the store where lower is better
 # Columns with numbers that measure nothing about a cell.
-_NO_METRIC = ("seed", "strength", "train_size", "n_test", "n_noisy", "clean_correct", "noisy_correct")
+_FACTORS = ("seed", "strength", "train_size")
+_COUNTS = ("n_test", "n_noisy", "clean_correct", "noisy_correct")
+_SLUG = 48  # characters of up to four bytes, of the 255 that a file's name may have
 
 
 def choose_metrics(frame: "pd.DataFrame", wanted: str | None, lower_is_better: bool = False) -> tuple[Metric, ...]:
@@ -61,7 +69,8 @@ def choose_metrics(frame: "pd.DataFrame", wanted: str | None, lower_is_better: b
 
     wanted: None, an accuracy (overall, clean, noisy, or the column clean_accuracy, noisy_accuracy), or a column
     with numbers. Where the rows have noisy accuracies all three are analysed, else clean alone; a column is
-    analysed by itself. Raises UserError for a metric that the data do not have, listing those they have.
+    analysed by itself. Raises UserError, listing what there is to choose from, for a metric that the data do not
+    have and for a column that measures nothing.
     """
     noisy = bool(frame["noisy_accuracy"].notna().any())
     accuracies = ACCURACIES if noisy else ("clean",)
@@ -74,7 +83,7 @@ def choose_metrics(frame: "pd.DataFrame", wanted: str | None, lower_is_better: b
     columns = measures(frame)
     if wanted not in columns:
         choices = ", ".join([*accuracies, *columns])
-        raise UserError(f"metric {wanted} is not in the data; choose one with --metric: {choices}")
+        raise UserError(f"metric {wanted} {_why_none(frame, wanted)}; choose one with --metric: {choices}")
     if wanted == "train_accuracy":
         return (Metric(wanted),)
     return (Metric(wanted, 1, "", not (lower_is_better or wanted in COSTS)),)
@@ -84,7 +93,7 @@ def measures(frame: "pd.DataFrame") -> list[str]:
     """The columns that `--metric` takes beside the accuracies: numbers that are not factors or counts."""
     import pandas as pd
 
-    taken = (*_NO_METRIC, "clean_accuracy", "noisy_accuracy")
+    taken = (*_FACTORS, *_COUNTS, "clean_accuracy", "noisy_accuracy")
     return [
         name
         for name in frame.columns
@@ -94,6 +103,28 @@ def measures(frame: "pd.DataFrame") -> list[str]:
         and not pd.api.types.is_bool_dtype(frame[name])
         and frame[name].notna().any()
     ]
+
+
+def _why_none(frame: "pd.DataFrame", name: str) -> str:
+    """Why a column is not among `measures`, as the rest of a sentence about it."""
+    import pandas as pd
+
+    column = frame.get(name)
+    if name in _FACTORS and column is not None:
+        return "is a factor, not a measure"
+    if name in _COUNTS and column is not None:
+        return "is a count, not a measure"
+    if column is None or name in ("noisy", "noisy_accuracy"):
+        return "is not in the data"
+    if not column.notna().any():
+        return f"is empty in all {len(frame)} rows"
+    if "." in name:
+        return "is a setting, not a measure"
+    if pd.api.types.is_bool_dtype(column):
+        return "is true or false, not a number"
+    numbers = pd.to_numeric(column, errors="coerce")
+    first = column[column.notna() & numbers.isna()].astype(str).head(1).tolist()
+    return f"is no column of numbers{f': it has {first[0]!r}' if first else ''}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +147,8 @@ def exact_values(frame: "pd.DataFrame", metrics: Sequence[Metric]) -> Exact:
     """The metrics' values of each row.
 
     clean = clean_correct / n_test and noisy = noisy_correct / n_noisy where the counts are there and agree with
-    the accuracy beside them, else the accuracy as the decimal it prints as. overall is their mean.
+    the accuracy beside them, else the accuracy as the decimal it prints as. overall is their mean. All values must
+    be finite or NaN; `audit` refuses others.
     """
     warnings: list[str] = []
     columns: dict[str, _Column] = {}

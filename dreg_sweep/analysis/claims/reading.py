@@ -11,6 +11,7 @@ from dreg_sweep.errors import UserError
 KINDS = ("highest", "higher", "placed", "scarcity", "pressure")
 PLACES = ("dataset", "activation", "seed", "modality", "regime")
 BUILT_IN = {"dreg": "dreg.yaml"}  # by the method the study is about
+_STUDY_KEYS = ("study", "source", "method", "rivals", "claims")
 _KEYS = ("id", "sentence", "kind", "metric", "rivals", "behind", "baseline", "where", "method")
 
 
@@ -19,7 +20,8 @@ class Claim:
     """One sentence about one method.
 
     id, sentence: as printed. kind: out of `KINDS`, see dreg.yaml. method: the regularizer it praises.
-    metric: the measure it speaks of. rivals: those of `higher`. behind: those of `placed` that are better.
+    metric: the measure it speaks of. rivals: whom it is compared with, empty for all others. behind: those of
+    `placed` that are better.
     baseline: of `pressure`. where: factor or group → the levels it is limited to.
     """
 
@@ -82,12 +84,12 @@ def parse_study(text: str, name: str) -> Study:
         raise UserError(f"{name} is not valid YAML: {first}") from error
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list) or not content["claims"]:
         raise UserError(f"{name} has no list `claims`; see the fields in dreg_sweep/analysis/claims/dreg.yaml")
-    unknown = sorted(set(map(str, content)) - {"study", "source", "method", "claims"})
+    unknown = sorted(set(map(str, content)) - set(_STUDY_KEYS))
     if unknown:
-        raise UserError(f"{name}: unknown key {unknown[0]}; choose from: study, source, method, claims")
+        raise UserError(f"{name}: unknown key {unknown[0]}; choose from: {', '.join(_STUDY_KEYS)}")
+    shared = {key: content[key] for key in ("method", "rivals") if content.get(key) is not None}
     claims = tuple(
-        _claim(entry, content.get("method"), f"{name}, claim {place}")
-        for place, entry in enumerate(content["claims"], start=1)
+        _claim(entry, shared, f"{name}, claim {place}") for place, entry in enumerate(content["claims"], start=1)
     )
     ids = [claim.id for claim in claims]
     twice = next((one for one in ids if ids.count(one) > 1), None)
@@ -96,39 +98,63 @@ def parse_study(text: str, name: str) -> Study:
     return Study(str(content.get("study", name)), str(content.get("source", "")), claims)
 
 
-def _claim(entry: Any, method: Any, place: str) -> Claim:
+def _claim(entry: Any, shared: Mapping[str, Any], place: str) -> Claim:
     if not isinstance(entry, dict):
         raise UserError(f"{place} is not a mapping with id, sentence and kind")
     for key in entry:
         if key not in _KEYS:
             raise UserError(f"{place}: unknown key {key}; choose from: {', '.join(_KEYS)}")
     for key in ("id", "sentence", "kind"):
-        if not entry.get(key):
+        if entry.get(key) in (None, ""):
             raise UserError(f"{place} has no {key}")
-    if entry["kind"] not in KINDS:
-        raise UserError(f"{place}: kind {entry['kind']} is unknown; choose from: {', '.join(KINDS)}")
-    about = entry.get("method", method)
-    if not about:
+    kind = entry["kind"]
+    if kind not in KINDS:
+        raise UserError(f"{place}: kind {kind} is unknown; choose from: {', '.join(KINDS)}")
+    fields = {**shared, **entry}
+    if "method" not in fields:
         raise UserError(f"{place} has no method, and the study names none")
-    where = entry.get("where") or {}
+    needed = {"higher": "rivals", "placed": "behind"}.get(kind)
+    if needed and not entry.get(needed):
+        raise UserError(f"{place}: kind {kind} needs {needed}")
+    where = fields.get("where") or {}
     if not isinstance(where, dict) or not set(where) <= set(PLACES):
         raise UserError(f"{place}: where takes {', '.join(PLACES)}")
-    needed = {"higher": "rivals", "placed": "behind"}.get(entry["kind"])
-    if needed and not entry.get(needed):
-        raise UserError(f"{place}: kind {entry['kind']} needs {needed}")
+    method = _name(fields["method"], f"{place}: method")
+    rivals, behind = (_names(fields.get(key), f"{place}: {key}") for key in ("rivals", "behind"))
+    if method in (*_names(entry.get("rivals"), f"{place}: rivals"), *behind):
+        raise UserError(f"{place}: {method} cannot be compared with itself")
     return Claim(
-        id=str(entry["id"]),
-        sentence=str(entry["sentence"]).strip(),
-        kind=entry["kind"],
-        method=str(about),
-        metric=str(entry.get("metric", "overall")),
-        rivals=_listed(entry.get("rivals")),
-        behind=_listed(entry.get("behind")),
-        baseline=str(entry.get("baseline", "none")),
-        where={key: _listed(value, keep=key == "seed") for key, value in where.items()},
+        id=_name(entry["id"], f"{place}: id"),
+        sentence=_name(entry["sentence"], f"{place}: sentence").strip(),
+        kind=kind,
+        method=method,
+        metric=_name(fields.get("metric", "overall"), f"{place}: metric"),
+        rivals=tuple(name for name in dict.fromkeys((*rivals, *(behind if rivals else ()))) if name != method),
+        behind=behind,
+        baseline=_name(fields.get("baseline", "none"), f"{place}: baseline"),
+        where={key: _levels(key, value, f"{place}: where: {key}") for key, value in where.items()},
     )
 
 
-def _listed(value: Any, keep: bool = False) -> tuple[Any, ...]:
+def _name(value: Any, place: str) -> str:
+    """A single text; YAML reads `no` and `off` as false, which no level is called."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{place} is {value!r}, not a name; put it in quotes if it is one")
+    return str(value)
+
+
+def _names(value: Any, place: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(values) if keep else tuple(map(str, values))
+    return tuple(_name(one, place) for one in values)
+
+
+def _levels(factor: str, value: Any, place: str) -> tuple[Any, ...]:
+    names = _names(value, place)
+    if not names:
+        raise UserError(f"{place} has no level")
+    if factor != "seed":
+        return names
+    try:
+        return tuple(int(name) for name in names)
+    except ValueError as error:
+        raise UserError(f"{place}: a seed is a whole number, not {', '.join(names)}") from error

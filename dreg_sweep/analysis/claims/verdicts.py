@@ -2,7 +2,8 @@
 
 A claim that means order ("the highest", "above these three") asks for one direction against each of its rivals.
 It is reproduced where every one of them is significant in that direction, contradicted where one is significant in
-the other, and undecided between. What the plain means show stands beside it.
+the other, and undecided between. A test counts in the direction of its ranks, and only where the mean has the same
+one. What the plain means show stands beside it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,9 @@ from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import PRIMARY, PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, comparisons
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
-from dreg_sweep.analysis.tables.pressure import Pressure, agreement_test
-from dreg_sweep.analysis.tables.scarcity import Grids, trend
+from dreg_sweep.analysis.statistics.wilcoxon import pairs_needed
+from dreg_sweep.analysis.tables.pressure import agreement_test, pressure
+from dreg_sweep.analysis.tables.scarcity import Grids, crossed, trend
 from dreg_sweep.analysis.tables.wording import p_text, signed
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 CORRECTIONS = ("holm", "none")
 SIDES = ("two-sided", "one-sided")
 COLUMNS = (
-    "claim", "sentence", "unit", "side", "correction", "primary", "verdict", "observed", "evidence", "decisive",
-    "p", "pairs", "floor", "can_reach", "pairs_needed", "caution",
+    "claim", "sentence", "unit", "side", "correction", "family", "primary", "verdict", "observed", "evidence",
+    "decisive", "p", "pairs", "floor", "can_reach", "pairs_needed", "caution",
 )  # fmt: skip
 _FLIPPED = {"greater": "less", "less": "greater"}
 
@@ -36,27 +38,29 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What claims are judged by: the grid, the grids by training size, and the pressure on layers, if known.
+    """What claims are judged by.
 
-    rivals: of the declared family; None for all. tests: the frame of `comparisons` of the whole grid over all of
-    `rivals`, if it has been made for this treatment.
+    grid, sizes: of all cells, and by training size. family: the declared one; None for all rivals of a claim.
+    treatment, tests: the frame of `comparisons` of the whole grid for that treatment and family, if there is one.
+    cells, history: rows of `load_cells` and `load_history`, for claims about layers.
     """
 
     grid: Grid
     sizes: Grids
-    pressure: Pressure | None
-    rivals: tuple[Any, ...] | None = None
+    family: Family | None = None
     treatment: Any = None
     tests: "pd.DataFrame | None" = None
+    cells: "pd.DataFrame | None" = None
+    history: "pd.DataFrame | None" = None
 
 
 def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
     """One row a claim × unit × side × correction, with the columns `COLUMNS`.
 
     verdict: reproduced, contradicted or undecided. observed: what the means show. evidence: each comparison with
-    its mean difference and p. decisive, p: the comparison that the verdict hangs on. floor: the smallest p it
-    could have. primary: the row that the report puts first (dataset means, two-sided, Holm; for claims that only
-    have one-sided tests, one-sided).
+    its mean difference and p. family: the tests that share the correction. decisive, p: the comparison that the
+    verdict hangs on. floor: the smallest p it could have. primary: the row that the report puts first (dataset
+    means, two-sided, Holm; one-sided or uncorrected for claims that have no other tests).
     """
     import pandas as pd
 
@@ -66,7 +70,8 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
             caution = UNITS[row["unit"]].caution
             rows.append({"claim": claim.id, "sentence": claim.sentence, **row, "caution": caution})
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    first = (frame["unit"] == PRIMARY) & (frame["correction"] == "holm")
+    strict = frame["claim"].map(frame.groupby("claim")["correction"].agg(lambda found: "holm" in set(found)))
+    first = (frame["unit"] == PRIMARY) & ((frame["correction"] == "holm") | ~strict.astype(bool))
     sides = frame[first].groupby("claim")["side"].agg(lambda found: "two-sided" in set(found))
     frame["primary"] = first & (
         (frame["side"] == "two-sided") | ~frame["claim"].map(sides).fillna(False).astype(bool)
@@ -78,98 +83,111 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
 def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     """Kinds highest, higher and placed."""
     grid = _where(claim, evidence.grid)
-    lacking = _lacking(claim, grid)
-    if lacking is None:
-        rivals = tuple(level for level in grid.compared if level != claim.method)
-        wanted: Mapping[Any, str] = {
-            rival: "less" if rival in claim.behind else "greater"
-            for rival in (claim.rivals if claim.kind == "higher" else rivals)
-        }
-        family = tuple(rival for rival in rivals if evidence.rivals is None or rival in evidence.rivals)
-        lacking = "" if wanted else "no rival has a result"
+    rivals = claim.rivals or tuple(level for level in grid.levels["regularizer"] if level != claim.method)
+    lacking = _lacking(claim, grid, rivals) or ("" if rivals else "no other regularizer")
     if lacking:
         return [_undecided(unit, side, correction, lacking) for unit, side, correction in _settings()]
     metric = next(metric for metric in grid.metrics if metric.name == claim.metric)
+    wanted = {rival: "less" if rival in claim.behind else "greater" for rival in rivals}
+    declared = evidence.family
+    family = declared if declared is not None and set(wanted) <= set(declared.rivals) else Family(rivals)
     tests = evidence.tests
-    if tests is None or claim.where or claim.method != evidence.treatment or not set(wanted) <= set(family):
-        corrected = Family(tuple(dict.fromkeys((*family, *wanted))))
-        tests = comparisons(replace(grid, metrics=(metric,)), claim.method, corrected)
+    if tests is None or family is not declared or claim.where or claim.method != evidence.treatment:
+        part = grid if family.across_metrics else replace(grid, metrics=(metric,))
+        tests = comparisons(part, claim.method, family)
     tests = tests[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name)]
     return [
-        _ordered(tests, wanted, metric, claim, unit, side, correction) for unit, side, correction in _settings()
+        {
+            **_ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction),
+            "family": family.sentence,
+        }
+        if correction == "holm"
+        else _ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction)
+        for unit, side, correction in _settings()
     ]
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """One of the comparisons a claim makes. gain: the mean difference, in the printed unit. p, opposite: in the
+    claimed direction and against it (the same where two-sided). as_claimed: the mean has the claimed sign."""
+
+    rival: Any
+    gain: float
+    p: float
+    opposite: float
+    as_claimed: bool
+    holds: bool
+    fails: bool
+    pairs: int
+    floor: float
+
+    @property
+    def shown(self) -> float:
+        """The p that the verdict on this comparison rests on."""
+        return self.opposite if self.fails else self.p
+
+
+def _compared(by_side: Mapping[str, Row], rival: Any, direction: str, side: str, correction: str) -> _Comparison:
+    """by_side: the tests against one rival, by alternative."""
+    column, floor = ("p_holm", "floor_holm") if correction == "holm" else ("p", "floor")
+    sign = 1 if direction == "greater" else -1
+    chosen, other = ("two-sided", "two-sided") if side == "two-sided" else (direction, _FLIPPED[direction])
+    gain = float(by_side[PRIMARY_SIDE]["mean_difference"])
+    ranks = sign * float(by_side[PRIMARY_SIDE]["rank_biserial"])
+    p, opposite = float(by_side[chosen][column]), float(by_side[other][column])
+    return _Comparison(
+        rival=rival,
+        gain=gain,
+        p=p,
+        opposite=opposite,
+        as_claimed=sign * gain > 0,
+        holds=p <= ALPHA and ranks > 0 and sign * gain > 0,
+        fails=opposite <= ALPHA and ranks < 0 and sign * gain < 0,
+        pairs=int(by_side[chosen]["pairs"]),
+        floor=float(by_side[chosen][floor]),
+    )
+
+
 def _ordered(
-    tests: "pd.DataFrame",
-    wanted: Mapping[Any, str],
-    metric: Metric,
-    claim: Claim,
-    unit: str,
-    side: str,
-    correction: str,
+    here: "pd.DataFrame", wanted: Mapping[Any, str], metric: Metric, unit: str, side: str, correction: str
 ) -> Row:
-    column = "p_holm" if correction == "holm" else "p"
-    here = tests[tests["unit"] == unit]
-    found: list[Row] = []
+    found: list[_Comparison] = []
     for rival, direction in wanted.items():
-        by_side = here[here["rival"] == rival].set_index("alternative")
-        if by_side.empty or not int(by_side["pairs"].iloc[0]):
+        by_side = {str(row["alternative"]): row for row in here[here["rival"] == rival].to_dict("records")}
+        if not by_side or not by_side[PRIMARY_SIDE]["pairs"]:
             return _undecided(unit, side, correction, f"no pair with {rival}")
-        gain = float(by_side.at[PRIMARY_SIDE, "mean_difference"])
-        as_claimed = gain > 0 if direction == "greater" else gain < 0
-        against = gain < 0 if direction == "greater" else gain > 0
-        if side == "two-sided":
-            p = float(by_side.at["two-sided", column])
-            opposite = p
-            row = by_side.loc["two-sided"]
-        else:
-            p = float(by_side.at[direction, column])
-            opposite = float(by_side.at[_FLIPPED[direction], column])
-            row = by_side.loc[direction]
-        found.append(
-            {
-                "rival": rival,
-                "gain": gain,
-                "p": p,
-                "as_claimed": as_claimed,
-                "holds": as_claimed and p <= ALPHA,
-                "fails": against and opposite <= ALPHA,
-                "opposite": opposite,
-                "pairs": int(row["pairs"]),
-                "floor": float(row["floor_holm" if correction == "holm" else "floor"]),
-                "needed": int(row["pairs_needed"]),
-            }
-        )
-    failing = [one for one in found if one["fails"]]
-    weakest = max(found, key=lambda one: (not one["as_claimed"], one["p"]))
-    decisive = min(failing, key=lambda one: one["opposite"]) if failing else weakest
-    verdict = "contradicted" if failing else "reproduced" if all(one["holds"] for one in found) else "undecided"
-    reachable = max(one["floor"] for one in found) <= ALPHA
+        found.append(_compared(by_side, rival, direction, side, correction))
+    failing = [one for one in found if one.fails]
+    weakest = max(found, key=lambda one: (not one.as_claimed, one.p))
+    decisive = min(failing, key=lambda one: one.opposite) if failing else weakest
+    floor = max(one.floor for one in found)
+    tests = int(here["family"].max()) if correction == "holm" else 1
     return {
         "unit": unit,
         "side": side,
         "correction": correction,
-        "verdict": verdict,
+        "verdict": "contradicted" if failing else "reproduced" if all(one.holds for one in found) else "undecided",
         "observed": _observed(here, found),
-        "evidence": "; ".join(f"{one['rival']} {signed(one['gain'], metric)} (p {_p(one['p'])})" for one in found),
-        "decisive": decisive["rival"],
-        "p": decisive["opposite"] if failing else decisive["p"],
-        "pairs": min(one["pairs"] for one in found),
-        "floor": max(one["floor"] for one in found),
-        "can_reach": reachable,
-        "pairs_needed": None if reachable else max(one["needed"] for one in found),
+        "evidence": "; ".join(f"{one.rival} {signed(one.gain, metric)} (p {_p(one.shown)})" for one in found),
+        "decisive": decisive.rival,
+        "p": decisive.shown,
+        "pairs": min(one.pairs for one in found),
+        "floor": floor,
+        "can_reach": floor <= ALPHA,
+        "pairs_needed": None
+        if floor <= ALPHA
+        else pairs_needed(ALPHA, "two-sided" if side == "two-sided" else "greater", max(1, tests)),
     }
 
 
-def _observed(here: "pd.DataFrame", found: Sequence[Row]) -> str:
+def _observed(here: "pd.DataFrame", found: Sequence[_Comparison]) -> str:
     """`holds: place 1 of 6`, by the mean differences of the unit."""
     gains = here[here["alternative"] == PRIMARY_SIDE]["mean_difference"].dropna()
     place = 1 + int((gains < 0).sum())
-    holds = all(one["as_claimed"] for one in found)
-    lead = "holds" if holds else "does not hold"
-    broken = [str(one["rival"]) for one in found if not one["as_claimed"]]
-    return f"{lead}: place {place} of {len(gains) + 1}{' (against ' + ', '.join(broken) + ')' if broken else ''}"
+    broken = [str(one.rival) for one in found if not one.as_claimed]
+    said = f"{'does not hold' if broken else 'holds'}: place {place} of {len(gains) + 1}"
+    return f"{said}; not so against {', '.join(broken)}" if broken else said
 
 
 def _two(value: float) -> str:
@@ -183,20 +201,21 @@ def _p(p: float) -> str:
 
 def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
     settings = [(unit, "one-sided", correction) for unit in UNITS for correction in CORRECTIONS]
-    grids = {size: _where(claim, grid) for size, grid in evidence.sizes.items()}
+    grids, without_whole = crossed({size: _where(claim, grid) for size, grid in evidence.sizes.items()})
     lacking = next((text for grid in grids.values() if (text := _lacking(claim, grid))), "")
     if len(grids) < 3:
         sizes = f"{len(grids)} training size{'s' * (len(grids) != 1)}" if grids else "one training size a dataset"
         lacking = f"the data have {sizes}; a trend needs three"
+    note = f" ({without_whole.removesuffix('.')})" if without_whole else ""
     if lacking:
-        return [_undecided(*setting, lacking) for setting in settings]
+        return [_undecided(*setting, lacking + note) for setting in settings]
     metric = next(m for m in next(iter(grids.values())).metrics if m.name == claim.metric)
     tests = trend(grids, metric, claim.method)
     rows = []
     for unit, side, correction in settings:
         here = tests[(tests["unit"] == unit) & (tests["blocks"] > 0)].reset_index(drop=True)
         if here.empty:
-            rows.append(_undecided(unit, side, correction, "no block has every training size"))
+            rows.append(_undecided(unit, side, correction, f"no block has every training size{note}"))
             continue
         p, reverse, floor = here["p"], here["p_reverse"], here["floor"]
         if correction == "holm":
@@ -218,7 +237,7 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
                 "correction": correction,
                 "verdict": "contradicted" if fails else "reproduced" if holds else "undecided",
                 "observed": f"{'holds' if falling == len(here) else 'does not hold'}: positive and falling with "
-                f"size against {falling} of {len(here)} rivals",
+                f"size against {falling} of {len(here)} rivals{note}",
                 "evidence": "; ".join(shown),
                 "decisive": here["rival"].iloc[worst],
                 "p": float((reverse if fails else p).iloc[worst]),
@@ -231,16 +250,24 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
 
 
 def _pressure(claim: Claim, evidence: Evidence) -> list[Row]:
-    settings = [(unit, side, correction) for unit in UNITS for side in SIDES for correction in CORRECTIONS]
-    found = evidence.pressure
+    settings = [(unit, side, "none") for unit in UNITS for side in SIDES]
+    grid = _where(claim, evidence.grid)
+    lacking = _lacking(claim, grid, (claim.baseline,), metric=False)
+    found = None
+    if not lacking and evidence.cells is not None and evidence.history is not None:
+        found = pressure(grid, evidence.cells, evidence.history, claim.method, claim.baseline)
     if found is None:
-        lacking = "the history has no layer norms of both regularizers in two or more hidden layers"
+        lacking = lacking or (
+            f"the history has no layer norms of {claim.method} and {claim.baseline} in two or more hidden layers"
+        )
         return [_undecided(*setting, lacking) for setting in settings]
     rows = []
     for unit, side, correction in settings:
         test, mean, pairs = agreement_test(found, unit, "greater" if side == "one-sided" else "two-sided")
         reverse, _, _ = agreement_test(found, unit, "less" if side == "one-sided" else "two-sided")
-        holds, fails = mean > 0 and test.p <= ALPHA, mean < 0 and reverse.p <= ALPHA
+        holds = mean > 0 and test.rank_biserial > 0 and test.p <= ALPHA
+        fails = mean < 0 and test.rank_biserial < 0 and reverse.p <= ALPHA
+        p = reverse.p if fails else test.p
         rows.append(
             {
                 "unit": unit,
@@ -248,12 +275,15 @@ def _pressure(claim: Claim, evidence: Evidence) -> list[Row]:
                 "correction": correction,
                 "verdict": "contradicted" if fails else "reproduced" if holds else "undecided",
                 "observed": f"{'holds' if mean > 0 else 'does not hold'}: mean agreement {_two(mean)}",
-                "evidence": f"Kendall's τ of a layer's σ'² and its reduction, mean {_two(mean)} (p {_p(test.p)})",
+                "evidence": f"Kendall's τ of a layer's σ'² and its reduction, mean {_two(mean)} (p {_p(p)})",
                 "decisive": claim.baseline,
-                "p": reverse.p if fails else test.p,
+                "p": p,
                 "pairs": pairs,
                 "floor": test.floor,
                 "can_reach": test.floor <= ALPHA,
+                "pairs_needed": None
+                if test.floor <= ALPHA
+                else pairs_needed(ALPHA, "greater" if side == "one-sided" else "two-sided"),
             }
         )
     return rows
@@ -287,17 +317,22 @@ def _where(claim: Claim, grid: Grid) -> Grid:
     return grid.restricted(kept)
 
 
-def _lacking(claim: Claim, grid: Grid) -> str | None:
-    """Why the data cannot speak about the claim; None where they can."""
+def _lacking(claim: Claim, grid: Grid, others: Sequence[Any] = (), metric: bool = True) -> str:
+    """Why the data cannot speak about the claim; empty where they can. metric: whether it is about one."""
+    for factor in ("dataset", "activation", "seed"):
+        unknown = [level for level in claim.where.get(factor, ()) if level not in grid.levels[factor]]
+        if unknown:
+            return f"no data where {factor}={'/'.join(map(str, unknown))}"
     if any(not levels for levels in grid.levels.values()):
         limits = ", ".join(f"{name}={'/'.join(map(str, levels))}" for name, levels in claim.where.items())
         return f"no data where {limits}"
-    absent = [name for name in (claim.method, *claim.rivals, *claim.behind) if name not in grid.compared]
+    names = dict.fromkeys((claim.method, *others, *claim.behind))
+    absent = [str(name) for name in names if name not in grid.compared]
     if absent:
         return f"no result of {', '.join(absent)}"
-    if claim.metric not in [metric.name for metric in grid.metrics]:
+    if metric and claim.metric not in [metric.name for metric in grid.metrics]:
         return f"no {claim.metric} accuracy in the data"
-    return None
+    return ""
 
 
 def _undecided(unit: str, side: str, correction: str, reason: str) -> Row:

@@ -21,6 +21,7 @@ from dreg_sweep.analysis.figures.layout import (
     widest,
     wrap,
 )
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import (
     around_zero,
     differ,
@@ -63,13 +64,16 @@ def forest(frame: pd.DataFrame, *, treatment: str, title: str, xlabel: str, note
     }
     rows = max(levels.values()) + 1
 
-    left = max(widest(names), widest(totals, weight="bold")) + 0.1
+    called, places = shortened([treatment, *rivals]), shortened([*names, *totals])
+    left = (
+        max(widest(places[name] for name in names), widest((places[name] for name in totals), weight="bold")) + 0.1
+    )
     between = 0.3
     side_by_side, room = columns(len(rivals), left=left, right=0.1, narrowest=1.4, between=between)
     room = min(room, WIDEST)
-    heads = [wrap(str(rival), room, weight="bold") for rival in rivals]
-    worse = [wrap(f"←\N{NO-BREAK SPACE}{rival} better", room) for rival in rivals]
-    better = wrap(f"{treatment} better\N{NO-BREAK SPACE}→", room)
+    heads = [wrap(called[rival], room, weight="bold") for rival in rivals]
+    worse = [wrap(f"←\N{NO-BREAK SPACE}{called[rival]} better", room) for rival in rivals]
+    better = wrap(f"{called[treatment]} better\N{NO-BREAK SPACE}→", room)
     one_line = max(map(text_width, worse)) + text_width(better) + 0.15 <= room
     lift = 0 if one_line else lines([better])
     panels = Panels(
@@ -101,7 +105,7 @@ def forest(frame: pd.DataFrame, *, treatment: str, title: str, xlabel: str, note
             panel.axhline(len(names) - 0.5 + (apart - 1) / 2, color="0.7", linewidth=0.6, zorder=1)
         _rows(panel, own, levels, look[rival])
         bare(panel, "bottom")
-        panel.set_yticks(list(levels.values()), [str(name) for name, _ in levels])
+        panel.set_yticks(list(levels.values()), [places[name] for name, _ in levels])
         panel.tick_params(axis="y", length=0, labelleft=place % side_by_side == 0)
         for tick, (_, total) in zip(panel.yaxis.get_major_ticks(), levels, strict=True):
             tick.label1.set_fontweight("bold" if total else "normal")
@@ -192,7 +196,8 @@ def scarcity_curves(frame: pd.DataFrame, *, treatment: str, title: str, ylabel: 
     between = max(left + 0.12 if differ(limits) else 0.25, ends + 0.15)
     side_by_side, room = columns(len(rivals), left=left + 0.2, right=0.1, narrowest=1.6, between=between)
     room = min(room, WIDEST)
-    heads = [wrap(str(rival), room, weight="bold") for rival in rivals]
+    called = shortened([treatment, *rivals])
+    heads = [wrap(called[rival], room, weight="bold") for rival in rivals]
     margin = 0.07
     span = np.log(sizes[-1] / sizes[0]) or 1.0
     edges = (
@@ -216,7 +221,7 @@ def scarcity_curves(frame: pd.DataFrame, *, treatment: str, title: str, ylabel: 
         above=lines(heads) * LINE + 0.08,
         below=(widest(names) if upright else 0.12) + 0.1,
     )
-    notes = [f"Above 0 {treatment} is better than the rival, below 0 worse."]
+    notes = [f"Above 0 {called[treatment]} is better than the rival, below 0 worse."]
     notes.append(OPEN_BANDS if np.isinf(numbers([*frame["low"], *frame["high"]])).any() else "")
     notes.append(OWN_SCALES if differ(limits) else "")
     figure, axes = compose(

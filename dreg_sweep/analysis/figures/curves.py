@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dreg_sweep.analysis.figures.layout import LINE, Key, Panels, above, columns, compose, lines, text_width, wrap
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import (
     CLEARANCE,
     around,
@@ -57,7 +58,7 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         between=between,
         above=lines(heads) * LINE + 0.08,
     )
-    look = styles(methods)
+    look, said = styles(methods), shortened(methods)
     handles = [
         Line2D(
             [], [], color=look[name].colour, linestyle=look[name].dashes, linewidth=1.3, marker=look[name].marker
@@ -67,16 +68,18 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
     for handle, name in zip(handles, methods, strict=True):
         handle.set(markersize=look[name].size - 0.5, markeredgecolor="white", markeredgewidth=0.5)
     accuracies = numbers(frame["accuracy"])
-    empty = [name for name in methods if not np.isfinite(accuracies[(frame["method"] == name).to_numpy()]).any()]
+    empty = [
+        said[name] for name in methods if not np.isfinite(accuracies[(frame["method"] == name).to_numpy()]).any()
+    ]
     notes = ["Bands: ± sd." if np.isfinite(numbers(frame["sd"])).any() else ""]
     notes.append("The panels' scales differ." if differ(limits) else "")
-    notes.append(f"No value: {', '.join(map(str, empty))}." if empty else "")
+    notes.append(f"No value: {', '.join(empty)}." if empty else "")
     figure, axes = compose(
         panels,
         title=title,
         xlabel="severity (0 = clean)",
         ylabel="accuracy, %",
-        keys=[Key("", handles, [str(name) for name in methods])],
+        keys=[Key("", handles, list(said.values()))],
         note=" ".join(filter(None, notes)),
     )
     for place, (panel, own) in enumerate(zip(axes, inside, strict=True)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
@@ -17,7 +18,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from dreg_sweep.analysis.figures.style import DPI, FAINT, LOOK, SMALL, TITLE, TWO_COLUMNS, canvas
+from dreg_sweep.analysis.figures.style import DPI, FAINT, SMALL, TITLE, TWO_COLUMNS, canvas
 
 PAD = 0.08  # round the canvas
 GAP = 0.09  # between title, panels, legend and note
@@ -84,10 +85,14 @@ def columns(count: int, *, left: float, right: float = 0.0, narrowest: float, be
     return side_by_side, max(narrowest, (room - (side_by_side - 1) * between) / side_by_side)
 
 
-@lru_cache(maxsize=4096)
 def text_width(text: str, size: float = SMALL, weight: str = "normal") -> float:
-    """Width of the widest line of a text in inches."""
-    font = FontProperties(family=LOOK["font.family"], size=size, weight=weight)
+    """Width of the widest line of a text in inches, in the fonts of the figure that is being drawn."""
+    return _text_width(text, size, weight, tuple(rcParams["font.family"]))
+
+
+@lru_cache(maxsize=4096)
+def _text_width(text: str, size: float, weight: str, fonts: tuple[str, ...]) -> float:
+    font = FontProperties(family=list(fonts), size=size, weight=weight)
     widths = (_renderer.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n"))
     return float(max(widths)) / DPI
 

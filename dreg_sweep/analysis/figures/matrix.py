@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dreg_sweep.analysis.figures.layout import Panels, add_axes, compose, text_width, widest, wrap
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import finite, signed, ticks
 from dreg_sweep.analysis.figures.style import SMALL, bare, drawn, numbers
 
@@ -32,7 +33,7 @@ def heatmap(points: pd.DataFrame, *, title: str, label: str = "points") -> Figur
     limit = max(float(np.abs(present).max(initial=0.0)), 0.1)
     texts = [[signed(value, 2) if np.isfinite(value) else "–" for value in row] for row in values]
 
-    names, methods = [str(name) for name in points.index], [str(name) for name in points.columns]
+    names, methods = (list(map(shortened(axis).__getitem__, axis)) for axis in (points.index, points.columns))
     width = max(NARROWEST_CELL, widest(text for row in texts for text in row) + 0.14)
     slanted = widest(methods) > width - 0.08
     rise, run = (np.sin(np.deg2rad(SLANT)), np.cos(np.deg2rad(SLANT))) if slanted else (0.0, 0.0)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dreg_sweep.analysis.figures.layout import PAD, Panels, compose, text_width, widest
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import labelled
 from dreg_sweep.analysis.figures.style import INK, TWO_COLUMNS, Style, bare, drawn, numbers, styles
 
@@ -41,7 +42,8 @@ def critical_difference(mean_ranks: pd.Series, cd: float, *, blocks: int, title:
 
     half = _split(ranks.to_numpy())
     worse, better = ranks.iloc[:half], ranks.iloc[half:][::-1]  # both from the outside inwards
-    texts = {name: (f"{name}  {rank:.2f}", f"{rank:.2f}  {name}") for name, rank in ranks.items()}
+    said = shortened(ranks.index)
+    texts = {name: (f"{said[name]}  {rank:.2f}", f"{rank:.2f}  {said[name]}") for name, rank in ranks.items()}
     left = widest(texts[name][0] for name in worse.index) + MARKER_ROOM + STEM
     right = widest(texts[name][1] for name in better.index) + MARKER_ROOM + STEM
     room = TWO_COLUMNS - 2 * PAD - left - right

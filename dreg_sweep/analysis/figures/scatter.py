@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from dreg_sweep.analysis.figures.labels import free_places, write
 from dreg_sweep.analysis.figures.layout import Key, Panels, compose
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import Limits, around, finite, set_x, set_y, tick_room
 from dreg_sweep.analysis.figures.style import (
     FAINT,
@@ -42,8 +43,9 @@ def clean_vs_noisy(frame: pd.DataFrame, *, title: str) -> Figure:
     spreads = np.column_stack([numbers(frame["clean_sd"]), numbers(frame["noisy_sd"])])
     spreads[~np.isfinite(spreads)] = 0.0
     there = np.isfinite(centres).all(axis=1)
-    names = [str(name) for name in frame.index[there]]
-    absent = [str(name) for name in frame.index[~there]]
+    said = shortened(frame.index)
+    names = [said[name] for name in frame.index[there]]
+    absent = [said[name] for name in frame.index[~there]]
     look = styles(frame.index)
     shown = [look[name] for name in frame.index[there]]
     centres, spreads = centres[there], spreads[there]
@@ -106,7 +108,7 @@ def pressure(frame: pd.DataFrame, *, title: str, xlabel: str, ylabel: str) -> Fi
         Key(
             "activation",
             [_handle(look[name].colour, "o", look[name].fill) for name in activations],
-            [str(name) for name in activations],
+            list(shortened(activations).values()),
         ),
         Key(
             "layer", [_handle(FAINT, _shape(depth), "full") for depth in depths], [str(depth) for depth in depths]

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dreg_sweep.analysis.figures.layout import Panels, compose, widest
+from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import around, finite, set_x
 from dreg_sweep.analysis.figures.style import FAINT, GRID, INK, bare, drawn, numbers, require, styles
 
@@ -32,7 +33,8 @@ def seed_strip(frame: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
 
     counts = np.isfinite(values).sum(axis=1)
     beside = [f"{count} of {len(seeds)}" if count < len(seeds) else "" for count in counts]
-    left = widest(methods) + 0.12
+    said = shortened(methods)
+    left = widest(said.values()) + 0.12
     panels = Panels(
         count=1,
         columns=1,
@@ -83,7 +85,7 @@ def seed_strip(frame: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
             axes.annotate(
                 beside[row], (1, row), (3, 0), ("axes fraction", "data"), "offset points", color=FAINT, va="center"
             )
-    axes.set_yticks(middle, [str(name) for name in methods])
+    axes.set_yticks(middle, list(said.values()))
     axes.tick_params(axis="y", length=0)
     bare(axes, "bottom")
     return figure

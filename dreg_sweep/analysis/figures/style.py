@@ -1,10 +1,12 @@
 """What all figures have in common: the look of a level, the type sizes, the canvas, and writing to disk.
 
 A figure function is wrapped in `drawn`, which holds matplotlib's own defaults against whatever matplotlibrc the
-user has; pyplot, its global state and the user's backend are not touched. Lengths are inches, type sizes points.
+user has; pyplot, its global state and the user's backend are not touched. A figure with characters that the usual
+font lacks is drawn again with installed fonts that have them. Lengths are inches, type sizes points.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -17,7 +19,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from dreg_sweep.analysis.figures.names import USUAL, families
 from dreg_sweep.analysis.rows.levels import PAPER_ORDER, ordered
 
 DPI = 180
@@ -40,7 +44,7 @@ FILLS: tuple[Any, ...] = ("full", "none", "left", "top", "right")
 INK, FAINT, GRID = "0.15", "0.45", "0.9"
 
 LOOK: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so a figure is the same on every machine
+    "font.family": [USUAL],
     "font.size": SMALL,
     "pdf.fonttype": 42,  # embedded TrueType: text stays text for search, copying and editing
     "text.parse_math": False,  # a "$" in a level's name is a "$"
@@ -88,9 +92,18 @@ def styles(names: Iterable[Any], factor: str = "regularizer") -> dict[Any, Style
 
 
 @contextmanager
-def _look() -> Iterator[None]:
-    with matplotlib.style.context(["default", LOOK]):
+def _look(fonts: Sequence[str] = (USUAL,)) -> Iterator[None]:
+    # Type 42 cannot hold the outlines of every font of another script; Type 3 can.
+    special: dict[Any, Any] = {"font.family": list(fonts), "pdf.fonttype": 3 if len(fonts) > 1 else 42}
+    with matplotlib.style.context(["default", LOOK, special]), warnings.catch_warnings():
+        # A name that no installed font can write has boxes, and one such line a glyph and text helps nobody.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         yield
+
+
+def _fonts(figure: Figure) -> list[str]:
+    """The families that the figure's texts need."""
+    return families(text.get_text() for text in figure.findobj(Text))
 
 
 def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -101,7 +114,12 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
         with _look():
             figure = function(*args, **kwargs)
             figure.draw_without_rendering()  # ticks are made when first drawn, in the look of that moment
-            return figure
+        fonts = _fonts(figure)
+        if len(fonts) > 1:  # measured anew, since every text is as wide as in its own font
+            with _look(fonts):
+                figure = function(*args, **kwargs)
+                figure.draw_without_rendering()
+        return figure
 
     return wrapper
 
@@ -116,10 +134,11 @@ def canvas() -> Figure:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `<stem>.png` (180 dpi) and `<stem>.pdf` (vectors, text as text) and return their paths.
 
-    Neither file holds a date or a version, so equal figures are equal bytes. Raises OSError as writing does.
+    Neither file holds a date or a version, so equal figures are equal bytes on machines with the same fonts; other
+    fonts than matplotlib's own matter only to characters that this lacks. Raises OSError as writing does.
     """
     png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
-    with _look():
+    with _look(_fonts(figure)):
         figure.savefig(png, dpi=DPI, metadata={"Software": None})
         figure.savefig(pdf, dpi=DPI, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return [png, pdf]

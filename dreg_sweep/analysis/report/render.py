@@ -108,21 +108,43 @@ def csv(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table under its title, the caption below; best **bold**, second <u>underlined</u>."""
+    """A pipe table under its title, the caption below; best **bold**, second <u>underlined</u>.
+
+    On GitHub every title, header, entry and caption reads as it is, whatever characters it has.
+    """
 
     def cell(row: int, column: Column, text: str) -> str:
-        text = text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+        text = literal(text)
         mark = table.marks.get((row, column.header))
         return {"best": f"**{text}**", "second": f"<u>{text}</u>"}.get(mark or "", text)
 
-    lines = [f"### {table.title}", ""]
-    lines.append("| " + " | ".join(column.header.replace("|", "\\|") for column in table.columns) + " |")
+    lines = [f"### {literal(table.title)}", ""]
+    lines.append("| " + " | ".join(literal(column.header) for column in table.columns) + " |")
     lines.append("| " + " | ".join("---:" if column.numeric else ":---" for column in table.columns) + " |")
     for number, row in enumerate(table.printed()):
         cells = [cell(number, column, text) for column, text in zip(table.columns, row, strict=True)]
         lines.append("| " + " | ".join(cells) + " |")
-    caption = table.caption.replace("*", "\\*").replace("<", "&lt;")
-    return "\n".join([*lines, "", caption, ""])
+    paragraphs = [_paragraph(literal(text)) for text in re.split(r"\n\s*\n", table.caption)]
+    return "\n".join([*lines, "", "\n\n".join(paragraphs), ""])
+
+
+def literal(text: str) -> str:
+    """The text on one line, with what Markdown, GitHub's above all, would read as markup taken literally.
+
+    An underscore within a word is no emphasis and stays as it is, so that `weight_decay` can be searched for.
+    """
+    text = re.sub(r"\s*[\r\n\v\f\u0085\u2028\u2029]\s*", " ", text.strip())
+    text = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", text)
+    text = re.sub(r"(?<!\w)_+|_+(?!\w)", lambda run: "\\_" * len(run[0]), text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+    text = re.sub(r"^#|#$", r"\\#", text)  # a heading's start and end
+    return text.replace("$", "<span>$</span>")  # between two of them GitHub sets formulas
+
+
+def _paragraph(text: str) -> str:
+    """The text, with no start that makes it a list, a quotation or a rule."""
+    text = re.sub(r"^(?=[-+](?:\s|$)|--|>)", r"\\", text)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def html(table: Table, *, label: str = "", badges: Mapping[str, Mapping[str, str]] | None = None) -> str:

@@ -32,16 +32,19 @@ def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
         seeds_one_sided=primary["claim"].map(other.set_index("claim")["verdict"]).fillna(NOTHING),
         everywhere=[_tally(verdicts[verdicts["claim"] == claim]) for claim in primary["claim"]],
     )
-    sides = " and ".join(dict.fromkeys(primary["side"]))
+    others = [f"{row.claim} {row.side}" for row in primary.itertuples() if row.side != "two-sided"]
+    others += [f"{row.claim} uncorrected" for row in primary.itertuples() if row.correction != "holm"]
+    except_for = f" ({', '.join(others)})" if others else ""
     return Table(
         name="claims",
         title=f"Claims: {title}",
-        caption=f"From: {source}. Verdict: by {UNITS['dataset'].label}, {sides}, after Holm's correction: "
-        "reproduced where every comparison that the sentence makes is significant (0.05) in its direction, "
-        "contradicted where one is significant in the other, undecided otherwise. Observed: what the plain means "
-        "show. p: of the comparison that decides; least p: the smallest it could have been († above 0.05). Seeds: "
-        "the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. All: how "
-        "often reproduced / contradicted / undecided over every unit, side and correction; claims.csv has each.",
+        caption=f"From: {source}. Verdict: by {UNITS['dataset'].label}, two-sided, after Holm's correction"
+        f"{except_for}: reproduced where every comparison that the sentence makes is significant (0.05) in its "
+        "direction, contradicted where one is significant in the other, undecided otherwise. Observed: what the "
+        "plain means show. p: of the comparison that decides; least p: the smallest it could have been († above "
+        "0.05). Seeds: the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. "
+        "All: how often reproduced / contradicted / undecided over every unit, side and correction. claims.csv "
+        "has each.",
         values=frame,
         columns=(
             text("claim", "id"),

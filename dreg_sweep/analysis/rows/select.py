@@ -1,11 +1,13 @@
 """Which rows an analysis is about: filters by level, and the refusal to average over an unnamed factor."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from dreg_sweep.analysis.rows.columns import COLUMNS
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.settings import by_name, shared
 from dreg_sweep.errors import UserError, unknown_level
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALL = "all"  # how a null train_size is written: the whole training set
+WHOLE = math.inf  # and as a number: more rows than any size
+_CELL = ("dataset", "activation", "regularizer", "seed")
 
 
 def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
@@ -64,6 +68,11 @@ def level_name(factor: str, value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return str(value)
+
+
+def size_name(size: float) -> str:
+    """A training size as one writes it: 2000, or `all` for `WHOLE`."""
+    return ALL if size == WHOLE else str(int(size))
 
 
 def _levels(factor: str, values: "pd.Series[Any]") -> tuple[np.ndarray, list[str]]:
@@ -119,11 +128,13 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
 
     `strength` and a regularizer's options must not vary within one regularizer. `train_size`, `model` and the
     other `configured` columns (see `with_configured_factors`) must not vary within one dataset; between
-    datasets they may (each has its own size), being then part of what the dataset is.
+    datasets they may (each has its own size), being then part of what the dataset is. A row without a result and
+    without a configuration tells nothing of the `configured` columns.
     """
+    told = frame[~_untold(frame)] if configured else frame
     for factor in ("strength", "train_size", "model", *configured):
         within = "regularizer" if factor == "strength" or factor.startswith("regularizer.") else "dataset"
-        pairs = frame[[within, factor]].drop_duplicates()
+        pairs = (told if factor in configured else frame)[[within, factor]].drop_duplicates()
         names = pairs[factor].map(lambda value, factor=factor: level_name(factor, value))
         for level in ordered(within, pairs[within]):
             present = _ascending(names[pairs[within] == level].unique())
@@ -132,6 +143,40 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
                     f"{factor} has {len(present)} levels for {within}={level} ({', '.join(present)}); they "
                     f"are not averaged over: pick one with --where {factor}={present[-1]}"
                 )
+
+
+def _untold(frame: "pd.DataFrame") -> np.ndarray:
+    """Of each row, whether it has neither a result nor a configuration."""
+    if "status" not in frame.columns or "config" not in frame.columns:
+        return np.zeros(len(frame), dtype=bool)
+    waiting = frame["status"].fillna("done") != "done"
+    return (waiting & frame["config"].isna()).to_numpy(dtype=bool)
+
+
+def refuse_told_apart(frame: "pd.DataFrame", repeated: Collection[tuple[Any, ...]]) -> None:
+    """Raise UserError for a column of the user's own that tells the rows of repeated cells apart.
+
+    repeated: cells (dataset, activation, regularizer, seed) with several done rows. The column has a level of its
+    own in each row of a cell, and each of its levels in several of the cells: a factor, not a time stamp.
+    """
+    import pandas as pd
+
+    done = frame[frame["status"].fillna("done") == "done"]
+    keys = pd.MultiIndex.from_frame(done[list(_CELL)].astype(object))
+    rows = done[keys.isin(list(repeated))]
+    found: list[tuple[int, str]] = []
+    for name in (column for column in frame.columns if column not in COLUMNS):
+        row_level, levels = _levels(name, rows[name])
+        cells = rows[list(_CELL)].assign(_level=row_level).drop_duplicates()
+        if len(levels) > 1 and len(cells) == len(rows) and int(cells["_level"].value_counts().min()) > 1:
+            found.append((len(levels), name))
+    if found:
+        name = min(found)[1]
+        present = _ascending(_levels(name, rows[name])[1])
+        raise UserError(
+            f"{len(repeated)} cells (dataset, activation, regularizer, seed) have several rows that {name} tells "
+            f"apart ({', '.join(present)}); it is not averaged over: pick one with --where {name}={present[-1]}"
+        )
 
 
 def _ascending(names: Sequence[str]) -> list[str]:

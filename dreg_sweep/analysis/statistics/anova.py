@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dreg_sweep.analysis.statistics.exact import as_fractions
+from dreg_sweep.analysis.statistics.exact import as_fractions, nearest_float
 
 ROUND_OFF = 1e-12  # of the largest deviation from the grand mean: far above what the contrasts lose
 
@@ -62,7 +62,8 @@ def repeated_measures(scores: Any) -> Effect:
     Y C; ss = n |mean score|^2 and ss_error is the sum of squares of the scores about their mean. The result does
     not depend on the choice of C. Scores that vary by no more than 1e-10 of the largest magnitude (if one is a
     float) or by round-off count as constant, and likewise for means and zero.
-    Raises ValueError for a missing or infinite score, fewer than 2 subjects and fewer than 2 levels.
+    Raises ValueError for a missing or infinite score, one further from the mean than the largest float, fewer than
+    2 subjects and fewer than 2 levels.
     """
     table = _table(scores, 2)
     levels = table.values.shape[1]
@@ -105,11 +106,15 @@ def _table(scores: Any, dimensions: int) -> _Table:
     cells: list[Fraction] = []
     tolerance = Fraction(0)
     for subject, row in enumerate(raw.reshape(len(raw), -1)):
-        fractions, within = as_fractions(row, f"subject {subject}: scores")
+        fractions, within = as_fractions(
+            row, f"subject {subject}: scores", "drop incomplete subjects before the test"
+        )
         cells += fractions
         tolerance = max(tolerance, within)
     mean = sum(cells, Fraction(0)) / len(cells)
-    values = np.array([float(cell - mean) for cell in cells])
+    values = np.array([nearest_float(cell - mean) for cell in cells])
+    if not np.isfinite(values).all():
+        raise ValueError("scores lie further from their mean than the largest float (1.8e308)")
     return _Table(values.reshape(raw.shape), max(float(tolerance), ROUND_OFF * float(np.abs(values).max())))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dreg_sweep.analysis.statistics.exact import Numbers, as_numbers
+from dreg_sweep.analysis.statistics.exact import Numbers, as_numbers, as_rows, nearest_float
 
 Method = Literal["exact", "monte carlo"]
 
@@ -59,7 +59,8 @@ def clustered_interval(values: Iterable[Any], confidence: float = 0.95, seed: in
 
     With few clusters the interval is known to be too short: its spread is that of the plug-in variance, a factor
     sqrt((n - 1) / n) below the unbiased one.
-    Raises ValueError for a missing value, fewer than 2 clusters and a confidence outside (0, 1).
+    Raises ValueError for a missing value, fewer than 2 clusters and a confidence outside (0, 1). A mean of exact
+    values beyond the largest float (1.8e308) is infinite.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence!r} must lie between 0 and 1")
@@ -92,9 +93,10 @@ def chance_of_first(table: Any, seed: int = SEED) -> Any:
     gives a Series over its columns, anything else an array; it adds up to 1. Methods that tie for the highest
     mean share that resample equally; means of floats within 1e-10 of the largest magnitude tie. All methods are
     resampled together, exactly or by draws as in `clustered_interval`; the order of the rows does not matter.
-    Raises ValueError for a missing value, fewer than 2 clusters and a table without a method.
+    Raises ValueError for a missing value, clusters of different lengths, fewer than 2 clusters and a table without
+    a method.
     """
-    raw = table.to_numpy(dtype=object) if hasattr(table, "columns") else np.asarray(table, dtype=object)
+    raw = as_rows(table, "cluster").astype(object)
     if raw.ndim != 2 or raw.shape[0] < 2 or raw.shape[1] < 1:
         raise ValueError(
             f"chance_of_first needs at least 2 clusters (rows) and 1 method (columns), not {raw.shape}"
@@ -152,4 +154,4 @@ def _multisets(clusters: int) -> tuple[np.ndarray, np.ndarray]:
 def _mean(total: Any, numbers: Numbers, clusters: int) -> float:
     if numbers.array.dtype == np.float64:
         return float(total) / clusters
-    return float(int(total) * numbers.unit / clusters)
+    return nearest_float(int(total) * numbers.unit / clusters)

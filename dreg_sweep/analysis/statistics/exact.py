@@ -20,13 +20,16 @@ FLOAT_TOLERANCE = Fraction(1, 10**10)
 INT64_SAFE = 2**61  # below it the sum of two values, and a bound minus a value, stay inside int64
 
 
-def as_fractions(values: Iterable[Any], what: str = "values") -> tuple[list[Fraction], Fraction]:
+def as_fractions(
+    values: Iterable[Any], what: str = "values", advice: str = "drop incomplete pairs before the test"
+) -> tuple[list[Fraction], Fraction]:
     """The values as fractions, and the tolerance within which two of them count as equal.
 
-    values: a one-dimensional collection of real numbers: list, tuple, array, Series. The tolerance is 0 when
-    every value is of an exact type (int, Fraction, Decimal), else `FLOAT_TOLERANCE` x the largest magnitude.
-    Raises ValueError for a missing or infinite value and for more than one dimension, TypeError for a value
-    that is not a real number; both say where it stands.
+    values: a one-dimensional collection of real numbers: list, tuple, array, Series. A bool, Python's or NumPy's,
+    is the integer 0 or 1. The tolerance is 0 when every value is of an exact type (int, Fraction, Decimal), else
+    `FLOAT_TOLERANCE` x the largest magnitude. advice: what to do about a missing value, for its message.
+    Raises ValueError for a missing or infinite value, for more than one dimension, and for a number beyond the
+    largest float (1.8e308) among floats, TypeError for a value that is not a real number; all say where it stands.
     """
     if getattr(values, "ndim", 1) != 1:
         raise ValueError(f"{what} must be one-dimensional, not of shape {getattr(values, 'shape', '?')}")
@@ -34,11 +37,12 @@ def as_fractions(values: Iterable[Any], what: str = "values") -> tuple[list[Frac
     exact = True
     for place, value in enumerate(values):
         if value is None or type(value).__name__ in ("NAType", "NaTType"):
-            raise ValueError(f"{what}[{place}] is missing; drop incomplete pairs before the test")
-        if isinstance(value, (Integral, Decimal, Rational)):
+            raise ValueError(f"{what}[{place}] is missing; {advice}")
+        if isinstance(value, (Integral, Decimal, Rational, np.bool_)):
             if isinstance(value, Decimal) and not value.is_finite():
                 raise ValueError(f"{what}[{place}] is {value}; every value must be finite")
-            fractions.append(Fraction(int(value) if isinstance(value, Integral) else value))
+            number: Any = int(value) if isinstance(value, (Integral, np.bool_)) else value
+            fractions.append(Fraction(number))
         elif isinstance(value, Real):
             exact = False
             if not math.isfinite(value):
@@ -47,7 +51,42 @@ def as_fractions(values: Iterable[Any], what: str = "values") -> tuple[list[Frac
         else:
             raise TypeError(f"{what}[{place}] is {value!r}, which is not a real number")
     largest = max((abs(value) for value in fractions), default=Fraction(0))
+    if not exact and math.isinf(nearest_float(largest)):
+        place = next(place for place, value in enumerate(fractions) if abs(value) == largest)
+        raise ValueError(f"{what}[{place}] is beyond the largest float (1.8e308), and other values are floats")
     return fractions, Fraction(0) if exact else FLOAT_TOLERANCE * largest
+
+
+def nearest_float(value: Fraction) -> float:
+    """The value as a float; plus or minus infinity where it is beyond the largest one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def as_rows(table: Any, what: str) -> np.ndarray:
+    """A DataFrame, array or nested list as a two-dimensional array; lists keep their values as Python objects.
+
+    what: of a row, such as "block". Raises ValueError for rows of different lengths, naming the first that differs
+    from row 0; a table that is not two-dimensional otherwise is returned as it is.
+    """
+    if hasattr(table, "columns"):
+        mixed = len(set(table.dtypes)) > 1  # whole numbers beside floats stay whole
+        return np.asarray(table.to_numpy(dtype=object) if mixed else table.to_numpy())
+    if isinstance(table, np.ndarray) or not isinstance(table, Iterable):
+        return np.asarray(table)
+    rows = list(table)
+    lengths = [len(row) if hasattr(row, "__len__") and not isinstance(row, str) else None for row in rows]
+    for place, length in enumerate(lengths):
+        if length != lengths[0]:
+            counts = ["a single value" if size is None else f"{size} value(s)" for size in (length, lengths[0])]
+            raise ValueError(
+                f"{what} {place} has {counts[0]}, {what} 0 has {counts[1]}; every {what} needs the same number"
+            )
+    return np.asarray(
+        [list(row) if size is not None else row for row, size in zip(rows, lengths, strict=True)], dtype=object
+    )
 
 
 class Numbers(NamedTuple):
@@ -65,13 +104,14 @@ class Numbers(NamedTuple):
 def as_numbers(values: Iterable[Any], what: str = "values") -> Numbers:
     """The values of `as_fractions`, with its rules and errors, as an array.
 
-    Integer and float arrays (and Series of such a NumPy type) never become Python objects: 200,000 values take
-    milliseconds.
+    Integer, bool and float arrays (and Series of such a NumPy type) never become Python objects: 200,000 values
+    take milliseconds.
     """
     dtype = getattr(values, "dtype", None)
-    plain = isinstance(dtype, np.dtype) and dtype.kind in "iuf" and dtype.itemsize <= 8
+    plain = isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8
     if plain and getattr(values, "ndim", 1) == 1:
         array = np.asarray(values)
+        array = array.astype(np.int64) if array.dtype.kind == "b" else array
         if array.dtype.kind == "f" and np.isfinite(array).all():
             array = array.astype(np.float64)
             largest = Fraction(float(np.abs(array).max(initial=0)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dreg_sweep.analysis.statistics.exact import as_fractions, doubled_midranks
+from dreg_sweep.analysis.statistics.exact import as_fractions, as_rows, doubled_midranks, nearest_float
 
 ALPHA = 0.05
 
@@ -22,8 +22,8 @@ def holm(p_values: Any) -> Any:
     p_values: one-dimensional; a Series gives a Series with the same index and name, anything else an array.
     Raises ValueError for a missing value (the family of tests must be stated, not found) or one outside 0..1.
     """
-    fractions, _ = as_fractions(p_values, "p_values")
-    raw = np.array([float(p) for p in fractions])
+    fractions, _ = as_fractions(p_values, "p_values", "the family needs a p-value of every test")
+    raw = np.array([nearest_float(p) for p in fractions])
     for place, p in enumerate(raw):
         if not 0 <= p <= 1:
             raise ValueError(f"p_values[{place}] is {p}; a p-value lies between 0 and 1")
@@ -68,9 +68,10 @@ def friedman(table: Any) -> Friedman:
     With r_ij the ranks and R_j their column sums, chi2 = (k - 1) sum_j (R_j - n (k + 1) / 2)^2 /
     (sum_ij r_ij^2 - n k (k + 1)^2 / 4), which is Friedman's formula divided by the usual tie correction.
     When all methods tie in all blocks chi2 = F = W = 0 and p = 1.
-    Raises ValueError for a missing value, fewer than 2 blocks or fewer than 2 methods.
+    Raises ValueError for a missing value, blocks of different lengths, fewer than 2 blocks or fewer than 2
+    methods.
     """
-    rows = table.to_numpy() if hasattr(table, "columns") else np.asarray(table)
+    rows = as_rows(table, "block")
     if rows.ndim != 2 or rows.shape[0] < 2 or rows.shape[1] < 2:
         raise ValueError(f"friedman needs at least 2 blocks (rows) and 2 methods (columns), not {rows.shape}")
     blocks, methods = rows.shape
@@ -108,7 +109,7 @@ def _ranks_in_blocks(rows: np.ndarray) -> np.ndarray:
         return np.asarray(2 * stats.rankdata(-rows, axis=1))
     ranks = np.empty(rows.shape)
     for place, row in enumerate(rows.astype(object)):
-        values, tolerance = as_fractions(row, f"block {place}: values")
+        values, tolerance = as_fractions(row, f"block {place}: values", "drop incomplete blocks before the test")
         ranks[place] = doubled_midranks([-value for value in values], tolerance)
     return ranks
 
@@ -130,7 +131,9 @@ def nemenyi(mean_ranks: Any, blocks: int) -> Any:
     Raises ValueError for fewer than 2 methods or blocks, a missing rank, and ranks that do not add up to
     k (k + 1) / 2.
     """
-    ranks = np.array([float(rank) for rank in as_fractions(mean_ranks, "mean_ranks")[0]])
+    ranks = np.array(
+        [nearest_float(rank) for rank in as_fractions(mean_ranks, "mean_ranks", "every method needs one")[0]]
+    )
     methods = len(ranks)
     if methods < 2 or blocks < 2:
         raise ValueError(f"nemenyi needs at least 2 methods and 2 blocks, not {methods} and {blocks}")

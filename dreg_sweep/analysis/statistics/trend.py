@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from dreg_sweep.analysis.statistics.exact import as_fractions, doubled_midranks
+from dreg_sweep.analysis.statistics.exact import as_fractions, as_rows, doubled_midranks
 
 Direction = Literal["increasing", "decreasing", "two-sided"]
 Method = Literal["exact", "normal"]
@@ -56,15 +56,20 @@ def page(table: Any, alternative: Direction = "increasing") -> Page:
     n k (k + 1)^2 / 4 and the variance corrected for ties, sum over the blocks of
     (k (k + 1) / 12) sum_j (r_j - (k + 1) / 2)^2, without continuity correction. L is symmetric about its mean;
     two-sided p = min(1, 2 x the smaller tail).
-    Raises ValueError for a missing value, no block, fewer than 2 conditions and an unknown alternative.
+    Raises ValueError for a missing value, blocks of different lengths, no block, fewer than 2 conditions and an
+    unknown alternative.
     """
     if alternative not in get_args(Direction):
         raise ValueError(f"alternative={alternative!r} is unknown; choose {', '.join(get_args(Direction))}")
-    rows = table.to_numpy(dtype=object) if hasattr(table, "columns") else np.asarray(table, dtype=object)
+    rows = as_rows(table, "block")
     if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] < 2:
         raise ValueError(f"page needs at least 1 block (rows) and 2 conditions (columns), not {rows.shape}")
     n, k = rows.shape
-    ranks = [doubled_midranks(*as_fractions(row, f"block {place}: values")) for place, row in enumerate(rows)]
+    advice = "drop incomplete blocks before the test"
+    ranks = [
+        doubled_midranks(*as_fractions(row, f"block {place}: values", advice))
+        for place, row in enumerate(rows.astype(object))
+    ]
     doubled = sum(place * rank for block in ranks for place, rank in enumerate(block, start=1))
     patterns = Counter(tuple(sorted(block)) for block in ranks)
     method: Method = "exact" if k <= EXACT_CONDITIONS and n <= EXACT_BLOCKS else "normal"

@@ -15,7 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dreg_sweep.analysis.statistics.exact import Numbers, array_midranks, as_numbers, further_apart
+from dreg_sweep.analysis.statistics.exact import (
+    Numbers,
+    array_midranks,
+    as_numbers,
+    further_apart,
+    nearest_float,
+)
 
 Alternative = Literal["two-sided", "greater", "less"]
 Zeros = Literal["wilcox", "pratt"]
@@ -68,7 +74,8 @@ def signed_rank(
 
     differences: one number a pair, in any one-dimensional collection. Integers, Fractions and Decimals are
         compared exactly; as soon as one value is a float, two magnitudes within 1e-10 of the largest one are
-        tied, and magnitudes within that of 0 are zeros, so that 0.3 - 0.2 ties with 0.2 - 0.1.
+        tied, and magnitudes within that of 0 are zeros, so that 0.3 - 0.2 ties with 0.2 - 0.1. A bool, Python's
+        or NumPy's, is the integer 0 or 1.
     alternative: "greater" asks whether the differences tend to be positive.
     zeros: "wilcox" drops zero differences, then ranks; "pratt" ranks them with the rest, then drops their
         ranks.
@@ -88,8 +95,10 @@ def signed_rank(
     is the normal one at k + 1/2. The Walsh averages of more than 511 floats (or integers beyond 2^61) are
     computed on a grid of 2^-60 of the largest magnitude, finer than its own round-off; memory grows with N.
 
-    Without a nonzero difference p = floor = 1 and n = 0. Raises ValueError for a NaN, missing or infinite
-    difference (drop such pairs openly beforehand) and for an unknown alternative or zero rule.
+    Without a nonzero difference p = floor = 1 and n = 0. Exact differences of any size are tested; an estimate or
+    an end of the interval beyond the largest float (1.8e308) is infinite. Raises ValueError for a NaN, missing or
+    infinite difference (drop such pairs openly beforehand), for one beyond the largest float among floats, and for
+    an unknown alternative or zero rule.
     """
     return signed_ranks(differences, [(alternative, zeros)])[alternative, zeros]
 
@@ -214,7 +223,7 @@ def _location(numbers: Numbers) -> tuple[float, Interval]:
 
     def average(*places: int) -> float:
         if exact:
-            return float(sum((int(sums(place)) for place in places), 0) * unit / (2 * len(places)))
+            return nearest_float(sum((int(sums(place)) for place in places), 0) * unit / (2 * len(places)))
         return float(sum(float(sums(place)) / len(places) for place in places))
 
     middle = walsh // 2

@@ -1,5 +1,6 @@
 """All regularizers at once: rank tests, analysis of variance, and which would rank first."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,10 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
                     "p_iman_davenport": test.p_iman_davenport,
                     "kendall_w": test.kendall_w,
                     "critical_difference": test.critical_difference,
+                    "floor": math.factorial(len(grid.compared)) ** (1.0 - blocks),
                 }
             rows.append(row)
-    names = ("chi2", "p", "iman_davenport", "p_iman_davenport", "kendall_w", "critical_difference")
+    names = ("chi2", "p", "iman_davenport", "p_iman_davenport", "floor", "kendall_w", "critical_difference")
     frame = pd.DataFrame(rows, columns=["metric", "unit", "blocks", "methods", *names, "caution"])
     frame = frame.astype(dict.fromkeys(names, "float64"))
     return Table(
@@ -73,8 +75,9 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
         title="All regularizers at once: rank tests",
         caption=sentences(
             "Friedman's χ² with tie correction and its p, Iman and Davenport's F and its p, Kendall's W, and "
-            "Nemenyi's critical difference of mean ranks at 0.05 (none where Friedman's test has fewer than two "
-            "blocks). Units marked † are pseudo-replicated or speak about new seeds only.",
+            "Nemenyi's critical difference of mean ranks at 0.05 (nothing for fewer than two blocks). Both p are "
+            "approximations; least p is the exact chance that all blocks have the same order, below which no p of "
+            "theirs means anything. Units marked † are pseudo-replicated or speak about new seeds only.",
             about(grid),
         ),
         values=frame,
@@ -86,6 +89,7 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
             p_values("p", "p"),
             _number("iman_davenport", "F"),
             p_values("p_iman_davenport", "p (F)"),
+            p_values("floor", "least p"),
             _number("kendall_w", "W"),
             _number("critical_difference", "CD"),
         ),
@@ -140,7 +144,7 @@ def variance(grid: Grid) -> Table | None:
         caption=sentences(
             "Datasets are the subjects; their means are the scores. ε: Greenhouse and Geisser's estimate, by "
             "which both degrees of freedom are multiplied in p (GG). η²: partial. The interaction asks whether "
-            "regularizers rank differently under different activations.",
+            "the differences between regularizers depend on the activation.",
             about(grid),
         ),
         values=frame,

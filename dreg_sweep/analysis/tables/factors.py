@@ -1,8 +1,11 @@
 """Accuracy by the levels of another factor: activation × regularizer, dataset × regularizer, and by group."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.grid import Grid
+import numpy as np
+
+from dreg_sweep.analysis.grid import AXES, Grid
 from dreg_sweep.analysis.report.render import Mark, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.tables.wording import (
@@ -11,8 +14,9 @@ from dreg_sweep.analysis.tables.wording import (
     best_in,
     heading,
     mean,
-    numbers,
+    mean_sd,
     percent,
+    plural,
     sentences,
     text,
 )
@@ -20,24 +24,26 @@ from dreg_sweep.analysis.tables.wording import (
 if TYPE_CHECKING:
     import pandas as pd
 
-OTHERS = {"activation": "datasets and seeds", "dataset": "activations and seeds"}
+OTHERS = {"activation": "datasets", "dataset": "activations"}
+Line = list[Any]  # keys, a mean for each regularizer, and a sd for each
 
 
 def by_factor(grid: Grid, factor: str) -> Table:
-    """Mean: (metric, level of the factor) × regularizer, over the complete blocks.
+    """Mean and sd over seeds: (metric, level of the factor) × regularizer, over the complete blocks.
 
-    factor: "activation" or "dataset". Values: the columns metric, the factor, and one column a regularizer, in
-    the metric's printed unit. Levels without a complete block have no row; the caption names them.
+    factor: "activation" or "dataset". Values, in the metric's printed unit: the columns metric, the factor, one a
+    regularizer, and behind them `<regularizer>_sd` (n − 1; null for one seed); see `apart` for names that clash.
+    Levels without a complete block have no row; the caption names them.
     """
-    rows: list[list[Any]] = []
+    rows: list[Line] = []
     for metric in grid.metrics:
         means = grid.means(metric.name, (factor, "regularizer"))
-        for level in grid.levels[factor]:
+        spread = _spreads(grid, metric, factor)
+        for place, level in enumerate(grid.levels[factor]):
             found = [means.get((level, method)) for method in grid.compared]
             if None not in found:
-                rows.append(
-                    [metric.name, level, *(percent(value, metric) for value in found if value is not None)]
-                )
+                values = [percent(value, metric) for value in found if value is not None]
+                rows.append([metric.name, level, *values, *spread[place]])
     present = {row[1] for row in rows}
     absent = [str(level) for level in grid.levels[factor] if level not in present]
     return _table(
@@ -47,7 +53,7 @@ def by_factor(grid: Grid, factor: str) -> Table:
         keys=("metric", factor),
         rows=rows,
         caption=sentences(
-            f"Mean over {OTHERS[factor]}.",
+            _spread_sentence(grid, OTHERS[factor]),
             MARKS,
             about(grid),
             f"Without a complete block: {', '.join(absent)}." if absent else "",
@@ -58,7 +64,7 @@ def by_factor(grid: Grid, factor: str) -> Table:
 def by_group(grid: Grid) -> Table | None:
     """Activation × regularizer in each modality and regime: the split behind "best under GELU, on messy data".
 
-    Values: the columns metric, group ("messy vision"), activation, and one a regularizer; "all" stands for the
+    Values: the columns metric, group ("messy vision"), activation, and those of `by_factor`; "all" stands for the
     mean over activations. None where fewer than two groups of datasets are known.
     """
     groups: dict[str, list[Any]] = {}
@@ -68,7 +74,7 @@ def by_group(grid: Grid) -> Table | None:
             groups.setdefault(" ".join(name for name in named if name), []).append(dataset)
     if len(groups) < 2:
         return None
-    rows: list[list[Any]] = []
+    rows: list[Line] = []
     for metric in grid.metrics:
         for group in sorted(groups):
             part = grid.restricted({"dataset": groups[group]})
@@ -76,23 +82,82 @@ def by_group(grid: Grid) -> Table | None:
                 continue
             by_activation = part.means(metric.name, ("activation", "regularizer"))
             over_all = part.means(metric.name, ("regularizer",))
-            for level in (*grid.levels["activation"], "all"):
+            spread = np.concatenate([_spreads(part, metric, "activation"), _spreads(part, metric, None)])
+            for place, level in enumerate((*grid.levels["activation"], "all")):
                 found = [
                     over_all.get((method,)) if level == "all" else by_activation.get((level, method))
                     for method in grid.compared
                 ]
                 if None not in found:
                     values = [percent(value, metric) for value in found if value is not None]
-                    rows.append([metric.name, group, level, *values])
+                    rows.append([metric.name, group, level, *values, *spread[place]])
     return _table(
         grid,
         name="activation_by_regularizer_by_group",
         title=f"Activation by regularizer in each group of datasets: {_heading(grid.metrics)}",
         keys=("metric", "group", "activation"),
         rows=rows,
-        caption=sentences("Mean over the group's datasets and the seeds.", MARKS, about(grid)),
+        caption=sentences(
+            _spread_sentence(grid, "the group's datasets", "; `all`: over the activations as well"),
+            MARKS,
+            about(grid),
+        ),
         block="group",
     )
+
+
+def _spreads(grid: Grid, metric: Metric, factor: str | None) -> np.ndarray:
+    """(levels of the factor, or 1; compared regularizers): sd over seeds (n − 1) in the printed unit.
+
+    Of each seed's mean over its complete blocks; NaN where fewer than two seeds have one.
+    """
+    chosen = [grid.place("regularizer", level) for level in grid.compared]
+    axes = tuple(place for place, name in enumerate(AXES) if name not in ("regularizer", "seed", factor))
+    kept = np.broadcast_to(grid.complete, grid.state.shape)[chosen]
+    counts = kept.sum(axis=axes).reshape(len(chosen), -1, len(grid.levels["seed"]))
+    sums = np.where(kept, grid.numerators[metric.name][chosen], 0).sum(axis=axes).reshape(counts.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (sums.astype("float64") / counts) * (metric.scale / grid.denominator)
+        # Equal seeds have a sd of exactly 0 when each is taken against the first.
+        first = np.take_along_axis(means, (counts > 0).argmax(axis=2)[..., None], axis=2)
+        apart_by = np.where(counts > 0, means - first, 0.0)
+        seeds = (counts > 0).sum(axis=2)
+        centre = apart_by.sum(axis=2) / seeds
+        squares = np.where(counts > 0, (apart_by - centre[..., None]) ** 2, 0.0).sum(axis=2)
+        spread = np.where(seeds > 1, np.sqrt(squares / (seeds - 1)), np.nan)
+    return np.asarray(spread.T)
+
+
+def _spread_sentence(grid: Grid, over: str, also: str = "") -> str:
+    seeds = int(grid.complete.any(axis=(0, 1)).sum())
+    if seeds < 2:
+        return f"Mean over {over} of one seed{also}."
+    return (
+        f"Mean over {over} and seeds ± standard deviation (n − 1) over {seeds} {plural(seeds, 'seed')}, each "
+        f"seed's mean counting once{also}."
+    )
+
+
+def apart(keys: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Names for key columns beside columns that the data name: `key_` goes before one that clashes."""
+    taken, names = {*columns}, []
+    for key in keys:
+        while key in taken:
+            key = f"key_{key}"
+        taken.add(key)
+        names.append(key)
+    return names
+
+
+def spread_names(methods: Sequence[str]) -> list[str]:
+    """`<method>_sd` for each, with further underscores where a method is called so."""
+    names: list[str] = []
+    for method in methods:
+        name = f"{method}_sd"
+        while name in methods or name in names:
+            name += "_"
+        names.append(name)
+    return names
 
 
 def _heading(metrics: tuple[Metric, ...]) -> str:
@@ -104,27 +169,35 @@ def _table(
     name: str,
     title: str,
     keys: tuple[str, ...],
-    rows: list[list[Any]],
+    rows: list[Line],
     caption: str,
     block: str = "metric",
 ) -> Table:
     import pandas as pd
 
     methods = [str(method) for method in grid.compared]
-    frame = pd.DataFrame(rows, columns=[*keys, *methods])
+    spreads = spread_names(methods)
+    named = apart(keys, [*methods, *spreads])
+    frame = pd.DataFrame(rows, columns=[*named, *methods, *spreads])
     metrics = {metric.name: metric for metric in grid.metrics}
     marks: dict[tuple[int, str], Mark] = {}
     for place, row in enumerate(rows):
-        found = best_in(row[len(keys) :], metrics[row[0]])
+        found = best_in(row[len(keys) : len(keys) + len(methods)], metrics[row[0]])
         marks |= {(place, method): mark for method, mark in zip(methods, found, strict=True) if mark}
     return Table(
         name=name,
         title=title,
         caption=caption,
         values=frame,
-        columns=(*(text(key) for key in keys), *(numbers(method, grid.metrics[0]) for method in methods)),
+        columns=(
+            *(text(key) for key in named),
+            *(
+                mean_sd(method, spread, grid.metrics[0], method)
+                for method, spread in zip(methods, spreads, strict=True)
+            ),
+        ),
         marks=marks,
-        block=block,
+        block=named[keys.index(block)],
     )
 
 

@@ -49,13 +49,13 @@ def fragility(grid: Grid, metric: Metric, treatment: Any) -> Table | None:
                 )
     frame = pd.DataFrame(rows).astype({"pairs": "Int64", "mean_difference": "float64", "p": "float64"})
     return Table(
-        name=f"fragility_{metric.name}",
+        name=f"fragility_{metric.slug}",
         title=f"One level left out at a time: {treatment} against each rival, {metric.label}",
         caption=sentences(
             f"Two-sided signed-rank test, paired by {UNITS[PRIMARY].label}, uncorrected; differences in "
             f"{metric.difference_unit or metric.name}. Flips: the mean difference changes its sign, or p crosses "
             f"{ALPHA}.",
-            about(grid),
+            about(grid, pairs=True),
         ),
         values=frame,
         columns=(
@@ -129,7 +129,7 @@ def intervals(grid: Grid, treatment: Any) -> Table | None:
             "Mean difference over datasets (each counts alike) with the 95 % percentile interval of a bootstrap "
             "that draws whole datasets: what other datasets of this kind might have shown. With so few datasets "
             "such intervals are too short rather than too long.",
-            about(grid),
+            about(grid, pairs=True),
         ),
         values=frame,
         columns=(

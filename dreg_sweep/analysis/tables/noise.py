@@ -1,11 +1,14 @@
 """The noise ladder: accuracy at each severity, and the fraction of the clean accuracy that is left."""
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.report.render import Column, Mark, Table
-from dreg_sweep.analysis.scores import Metric
-from dreg_sweep.analysis.tables.wording import MARKS, about, best_in, number, sentences, text
+from dreg_sweep.analysis.grid import BLOCK, Grid
+from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, Table
+from dreg_sweep.analysis.rows.levels import ordered
+from dreg_sweep.analysis.scores import Metric, exact_values
+from dreg_sweep.analysis.tables.factors import apart, spread_names
+from dreg_sweep.analysis.tables.wording import MARKS, about, best_in, mean_sd, percent, sd, sentences, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,35 +19,91 @@ _ACCURACY = Metric("noisy")
 def ladder(grid: Grid, cells: "pd.DataFrame", noise: "pd.DataFrame") -> "pd.DataFrame":
     """Panel × severity × regularizer: accuracy and sd in %, and retained, the fraction of the clean accuracy.
 
-    cells, noise: rows of `load_cells` and `load_noise`; those of complete blocks count. A panel is a modality
-    with its corruption; severity 0 is the clean test set. accuracy: the mean over the panel's datasets,
-    activations and seeds; sd: over seeds (n − 1, null for one); retained: a ratio of two such means.
+    cells, noise: rows of `load_cells` and `load_noise`. A panel is a modality with its corruption; severity 0 is
+    the clean test set. accuracy: the mean over the panel's blocks (dataset, activation, seed), made from counts
+    where the rows have them; sd: over seeds (n − 1, null for one); retained: a ratio of two such means over the
+    same blocks. A severity is about the complete blocks in which every compared regularizer has its row, severity
+    0 about those that some severity has. blocks: how many these are; left_out: which of the panel's complete
+    blocks are not among them, in words. Without any block the numbers are null.
     """
     import pandas as pd
 
-    factors = ["dataset", "activation", "regularizer", "seed"]
-    kept = _complete_cells(grid, cells)
-    rows = noise.merge(kept[["cell", "config_hash"]], on=["cell", "config_hash"])
-    kinds = rows[["dataset", "corruption"]].drop_duplicates()
-    clean = kept[[*factors, "clean_accuracy"]].rename(columns={"clean_accuracy": "accuracy"}).assign(severity=0.0)
-    clean = clean.merge(kinds, on="dataset")
-    rows = pd.concat([rows[[*factors, "corruption", "severity", "accuracy"]], clean], ignore_index=True)
+    rows = _measured(grid, cells, noise)
     modality = grid.groups.get("modality", {})
     rows["panel"] = [
         f"{modality[dataset]}: {corruption}" if dataset in modality else str(corruption)
         for dataset, corruption in zip(rows["dataset"], rows["corruption"], strict=True)
     ]
-    by_seed = rows.groupby(["panel", "severity", "regularizer", "seed"], observed=True)["accuracy"].mean()
-    groups = by_seed.groupby(level=["panel", "severity", "regularizer"], observed=True)
-    # Rounded below what accuracies resolve, so that 84.325 prints as in the tables made from exact fractions.
-    frame = pd.DataFrame({"accuracy": (100 * groups.mean()).round(10), "sd": 100 * groups.std()}).reset_index()
-    start = frame[frame["severity"] == 0].set_index(["panel", "regularizer"])["accuracy"]
-    keys = pd.MultiIndex.from_frame(frame[["panel", "regularizer"]])
-    frame["retained"] = frame["accuracy"].to_numpy() / start.reindex(keys).to_numpy()
-    place = {level: number for number, level in enumerate(grid.levels["regularizer"])}
-    frame["_place"] = frame["regularizer"].map(place).astype(int)
-    frame = frame.sort_values(["panel", "severity", "_place"], ignore_index=True).drop(columns="_place")
-    return frame.rename(columns={"regularizer": "method"})
+    where = ["panel", *BLOCK]
+    there = rows.groupby([*where, "severity"], observed=True)["regularizer"].transform("nunique")
+    rows["whole"] = there == len(grid.compared)
+    some = rows[rows["whole"] & (rows["severity"] > 0)].set_index(where).index
+    clean = rows["severity"] == 0
+    rows.loc[clean, "whole"] &= rows.set_index(where).index.isin(some)[clean.to_numpy()]
+    denominator = int(rows.attrs["denominator"])
+    lines: list[dict[str, Any]] = []
+    for panel, part in rows.groupby("panel", observed=True):
+        start = part[(part["severity"] == 0)].set_index(list(BLOCK))
+        for severity, step in part.groupby("severity"):
+            kept = step[step["whole"]]
+            blocks = kept[list(BLOCK)].drop_duplicates()
+            same = start.loc[start.index.isin(pd.MultiIndex.from_frame(blocks))]
+            told = {"blocks": len(blocks), "left_out": _left_out(start, blocks)}
+            for method in grid.compared:
+                own, before = kept[kept["regularizer"] == method], same[same["regularizer"] == method]
+                line = {"panel": panel, "severity": severity, "method": method, **told}
+                if len(own):
+                    total, first = sum(own["value"].tolist()), sum(before["value"].tolist())
+                    seeds = [
+                        Fraction(sum(values.tolist()), len(values) * denominator)
+                        for _, values in own.groupby("seed")["value"]
+                    ]
+                    line |= {
+                        "accuracy": percent(Fraction(total, len(own) * denominator), _ACCURACY),
+                        "sd": sd(seeds, _ACCURACY),
+                        "retained": float(Fraction(total, first)) if first else None,
+                    }
+                lines.append(line)
+    names = ["panel", "severity", "method", "accuracy", "sd", "retained", "blocks", "left_out"]
+    return pd.DataFrame(lines, columns=names).astype(dict.fromkeys(names[3:6], "float64"))
+
+
+def _left_out(start: "pd.DataFrame", blocks: "pd.DataFrame") -> str:
+    """`10 of 40 blocks (cifar10: 5, gtsrb: 5)`; empty where all of the panel's blocks are there."""
+    every = start.index.drop_duplicates().to_frame(index=False)
+    gone = every.merge(blocks, how="left", on=list(BLOCK), indicator=True)
+    gone = gone[gone["_merge"] == "left_only"]
+    if gone.empty:
+        return ""
+    counts = gone["dataset"].value_counts()
+    named = ", ".join(f"{dataset}: {counts[dataset]}" for dataset in ordered("dataset", counts.index))
+    return f"{len(gone)} of {len(every)} blocks ({named})"
+
+
+def _measured(grid: Grid, cells: "pd.DataFrame", noise: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of complete blocks with an accuracy: factors, corruption, severity, and value, a whole number.
+
+    value / attrs["denominator"] is the accuracy. The clean one, severity 0, stands once with each corruption that
+    its dataset has.
+    """
+    import pandas as pd
+
+    keys = ["cell", "config_hash"]
+    kept = _complete_cells(grid, cells).drop_duplicates(keys)
+    counts = {"accuracy": "noisy_accuracy", "correct": "noisy_correct", "n_test": "n_noisy"}
+    rows = kept[[*keys, "regularizer", *BLOCK]].merge(
+        noise[[*keys, "corruption", "severity", *(name for name in counts if name in noise.columns)]], on=keys
+    )
+    clean = kept[["regularizer", *BLOCK]].assign(
+        accuracy=kept["clean_accuracy"], correct=kept["clean_correct"], n_test=kept["n_test"], severity=0.0
+    )
+    clean = clean.merge(rows[["dataset", "corruption"]].drop_duplicates(), on="dataset")
+    rows = pd.concat([rows.drop(columns=keys), clean], ignore_index=True)
+    exact = exact_values(rows.rename(columns=counts), (_ACCURACY,))
+    rows["value"] = exact.numerators["noisy"]
+    rows = rows[exact.present["noisy"]].drop_duplicates().reset_index(drop=True)
+    rows.attrs["denominator"] = exact.denominator
+    return rows
 
 
 def _complete_cells(grid: Grid, cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -66,8 +125,27 @@ def _complete_cells(grid: Grid, cells: "pd.DataFrame") -> "pd.DataFrame":
     return rows.merge(blocks, on=["dataset", "activation", "seed"])
 
 
+def left_out(frame: "pd.DataFrame") -> str:
+    """Sentences for captions, from the frame of `ladder`: the severities that lack rows of some regularizer."""
+    gaps = frame[frame["left_out"] != ""].drop_duplicates(["panel", "severity"])
+    if gaps.empty:
+        return ""
+    named = "; ".join(
+        f"{row.left_out} at {'severity 0' if row.severity == 0 else f'severity {row.severity:g}'} of {row.panel}"
+        for row in gaps.itertuples()
+    )
+    return (
+        f"Unbalanced: not every regularizer has a noise row everywhere; left out: {named}. Severities with "
+        "different blocks left out are not comparable; retained fractions compare equal blocks."
+    )
+
+
 def tables(grid: Grid, frame: "pd.DataFrame") -> list[Table]:
-    """The tables `noise_ladder` (accuracy in %) and `noise_retained` (fraction), from the frame of `ladder`."""
+    """The tables `noise_ladder` (accuracy in %) and `noise_retained` (fraction), from the frame of `ladder`.
+
+    Values: panel, severity and one column a regularizer; in the first also `<regularizer>_sd` behind them.
+    """
+    seeds = len(grid.levels["seed"])
     return [
         _wide(
             grid,
@@ -75,8 +153,12 @@ def tables(grid: Grid, frame: "pd.DataFrame") -> list[Table]:
             "accuracy",
             name="noise_ladder",
             title="Noise ladder: accuracy in %",
-            caption="Accuracy at each severity of the corruption of the test inputs; severity 0 is the clean set.",
-            show=lambda value: number(value, _ACCURACY),
+            caption=sentences(
+                "Accuracy at each severity of the corruption of the test inputs; severity 0 is the clean set.",
+                "Mean over datasets, activations and seeds ± standard deviation over seeds (n − 1)."
+                if seeds > 1
+                else "Mean over datasets and activations of one seed.",
+            ),
         ),
         _wide(
             grid,
@@ -84,37 +166,53 @@ def tables(grid: Grid, frame: "pd.DataFrame") -> list[Table]:
             "retained",
             name="noise_retained",
             title="Noise ladder: retained fraction of the clean accuracy",
-            caption="Accuracy at the severity divided by the clean accuracy of the same regularizer.",
-            show=lambda value: f"{value:.3f}",
+            caption="Accuracy at the severity divided by the clean accuracy of the same regularizer on the same "
+            "blocks. Means over datasets, activations and seeds.",
         ),
     ]
 
 
-def _wide(
-    grid: Grid, frame: "pd.DataFrame", column: str, *, name: str, title: str, caption: str, show: Any
-) -> Table:
-    methods = [method for method in grid.compared if method in set(frame["method"])]
-    wide = frame.pivot(index=["panel", "severity"], columns="method", values=column).reindex(columns=methods)
-    wide = wide.reset_index().rename_axis(columns=None)
+def _wide(grid: Grid, frame: "pd.DataFrame", column: str, *, name: str, title: str, caption: str) -> Table:
+    import pandas as pd
+
+    methods = [str(method) for method in grid.compared if method in set(frame["method"])]
+    spreads = spread_names(methods) if column == "accuracy" else []
+    keys = apart(("panel", "severity"), [*methods, *spreads])
+    parts = [frame.pivot(index=["panel", "severity"], columns="method", values=column)[methods]]
+    if spreads:
+        spread = frame.pivot(index=["panel", "severity"], columns="method", values="sd")[methods]
+        parts.append(spread.set_axis(spreads, axis=1))
+    wide = pd.concat(parts, axis=1).rename_axis(columns=None)
+    wide.index.names = keys
+    wide = wide.reset_index()
     marks: dict[tuple[int, str], Mark] = {}
     for place, row in enumerate(wide[methods].to_numpy().tolist()):
-        scaled = row if column == "accuracy" else [round(value, 3) * 100 for value in row]
+        scaled = row if spreads else [round(value, 3) * 100 for value in row]
         found = best_in(scaled, _ACCURACY)
-        marks |= {(place, str(method)): mark for method, mark in zip(methods, found, strict=True) if mark}
+        marks |= {(place, method): mark for method, mark in zip(methods, found, strict=True) if mark}
 
-    def entry(method: Any) -> Column:
-        return Column(str(method), lambda row: show(row[str(method)]), value=str(method))
+    def fraction(method: str) -> Column:
+        return Column(
+            method, lambda row: NOTHING if row[method] != row[method] else f"{row[method]:.3f}", value=method
+        )
 
     return Table(
         name=name,
         title=title,
-        caption=sentences(caption, "Means over datasets, activations and seeds.", MARKS, about(grid)),
+        caption=sentences(caption, left_out(frame), MARKS, about(grid)),
         values=wide,
         columns=(
-            text("panel", "modality: corruption"),
-            Column("severity", lambda row: f"{row['severity']:g}", value="severity"),
-            *(entry(method) for method in methods),
+            text(keys[0], "modality: corruption"),
+            Column(keys[1], lambda row: f"{row[keys[1]]:g}", value=keys[1]),
+            *(
+                (
+                    mean_sd(method, spread, _ACCURACY, method)
+                    for method, spread in zip(methods, spreads, strict=True)
+                )
+                if spreads
+                else (fraction(method) for method in methods)
+            ),
         ),
         marks=marks,
-        block="panel",
+        block=keys[0],
     )

@@ -115,7 +115,7 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
         title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {first}",
         caption=sentences(
             _spread_sentence(grid),
-            f"Ranks and p are about {first}; table `ranks` has all." if len(grid.metrics) > 1 else "",
+            f"Ranks and p are about {first}; the table ranks has all." if len(grid.metrics) > 1 else "",
             _ranks_sentence(grid),
             MARKS,
             about(grid),
@@ -182,8 +182,8 @@ def _spread_sentence(grid: Grid) -> str:
 def _ranks_sentence(grid: Grid) -> str:
     datasets = len({key[0] for key in grid.means(grid.metrics[0].name, ("dataset", "regularizer"))})
     return (
-        f"Rank: of the means, 1 = best. Mean rank: the average over {datasets} {plural(datasets, 'dataset')} of the "
-        "rank there."
+        f"Rank: of the means, 1 = best. Mean rank: the average over {datasets} {plural(datasets, 'dataset')} of "
+        "the rank there."
     )
 
 

@@ -55,7 +55,7 @@ def pairwise(grid: Grid, tests: "pd.DataFrame", metric: Metric, treatment: Any, 
     )  # fmt: skip
     cautions = [f"{UNITS[name].label}: {UNITS[name].caution}" for name in UNITS if UNITS[name].caution]
     return Table(
-        name=f"pairwise_{metric.name}",
+        name=f"pairwise_{metric.slug}",
         title=f"{treatment} against each rival: {metric.label}",
         caption=sentences(
             f"Differences are gains of {treatment}{f' in {unit}' if unit else ''}. Estimate: Hodges-Lehmann with "
@@ -67,7 +67,7 @@ def pairwise(grid: Grid, tests: "pd.DataFrame", metric: Metric, treatment: Any, 
             f"Primary unit: {UNITS[PRIMARY].label}.",
             f"{DAGGER} {'; '.join(cautions)}.",
             _unbalanced(frame),
-            about(grid),
+            about(grid, pairs=True),
         ),
         values=frame,
         columns=columns,

@@ -1,61 +1,193 @@
 """Does the treatment's advantage grow as training data get scarce? By training size, with a trend test."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.grid import Grid
+import numpy as np
+
+from dreg_sweep.analysis.grid import BLOCK, Grid, State
 from dreg_sweep.analysis.pairing import PRIMARY, UNITS, Unit, pairs
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
+from dreg_sweep.analysis.rows.levels import ordered
+from dreg_sweep.analysis.rows.select import ALL, WHOLE, size_name
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.bootstrap import clustered_interval
 from dreg_sweep.analysis.statistics.trend import page
 from dreg_sweep.analysis.statistics.wilcoxon import signed_rank
-from dreg_sweep.analysis.tables.wording import about, count, p_text, p_values, sentences, signed, text
+from dreg_sweep.analysis.tables.wording import about, count, p_text, p_values, plural, sentences, signed, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Grids = dict[int, Grid]  # by training size, ascending
+Grids = dict[float, Grid]  # by training size, ascending; `WHOLE` is the whole training set
+
+
+def crossed(grids: Grids) -> tuple[Grids, str]:
+    """The sizes that are compared, and a sentence about the whole training set where it is not among them.
+
+    It is left out where only some of the datasets that have all other sizes were trained on it, since they alone
+    would be left.
+    """
+    numbered = {size: grid for size, grid in grids.items() if size != WHOLE}
+    if len(numbered) < 2 or len(numbered) == len(grids) or not _datasets(numbered) - _datasets(grids):
+        return grids, ""
+    names = ", ".join(map(str, ordered("dataset", _datasets({WHOLE: grids[WHOLE]}))))
+    return numbered, f"The whole training set (train_size={ALL}) is left out, since only {names} had it."
+
+
+def _datasets(grids: Grids) -> set[Any]:
+    """Those with a result at every size."""
+    found = []
+    for grid in grids.values():
+        done = np.asarray(grid.done.any(axis=(0, 2, 3))).tolist()
+        found.append({level for level, some in zip(grid.levels["dataset"], done, strict=True) if some})
+    return set.intersection(*found) if found else set()
+
+
+def lacking(grids: Grids, treatment: Any) -> str:
+    """A sentence on why the sizes cannot be compared; empty where they can."""
+    grids, _ = crossed(grids)
+    if len(grids) < 2:
+        return "Only one training size has a result, so that sizes cannot be compared yet."
+    without = [size_name(size) for size, grid in grids.items() if treatment not in grid.compared]
+    if without:
+        return f"At train_size={', '.join(without)} {treatment} has no result, so sizes cannot be compared yet."
+    if not any(paired_blocks(grids, treatment, rival).any() for rival in _rivals(grids, treatment)):
+        sizes = ", ".join(map(size_name, grids))
+        return (
+            f"No block (dataset, activation, seed) has {treatment} and a rival at every training size ({sizes}), "
+            "so sizes cannot be compared: a difference between them would be one between datasets or seeds."
+        )
+    return ""
 
 
 def advantages(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
     """Rival × training size: mean gain over datasets in the printed unit, with its bootstrap interval.
 
-    Columns rival, train_size, datasets, difference, low, high. Only datasets with a pair at every size count,
-    so that the curve compares sizes and not datasets.
+    Columns rival, train_size (`all` for the whole set), datasets, blocks, difference, low, high. Only blocks with
+    a pair at every size count, so that the curve compares sizes and not datasets.
     """
     import pandas as pd
 
     rows = []
     for rival in _rivals(grids, treatment):
+        blocks = int(paired_blocks(grids, treatment, rival).sum())
         table = by_size(grids, metric, treatment, rival, UNITS[PRIMARY])
         for place, size in enumerate(grids):
             values = [metric.scale * float(row[place]) for row in table.values()]
-            row: dict[str, Any] = {"rival": rival, "train_size": size, "datasets": len(values)}
+            row: dict[str, Any] = {
+                "rival": rival,
+                "train_size": ALL if size == WHOLE else size,
+                "datasets": len(values),
+                "blocks": blocks,
+            }
             if len(values) > 1:
                 found = clustered_interval(values)
                 row |= {"difference": found.estimate, "low": found.low, "high": found.high}
             elif values:
                 row["difference"] = values[0]
             rows.append(row)
-    names = ["rival", "train_size", "datasets", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[3:], "float64"))
+    names = ["rival", "train_size", "datasets", "blocks", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[4:], "float64"))
+
+
+def paired_blocks(grids: Grids, treatment: Any, rival: Any) -> np.ndarray:
+    """(D, A, S) of bool over `_blocks`: where both have a result at every size."""
+    levels = _blocks(grids)
+    both = np.ones(tuple(len(levels[name]) for name in BLOCK), dtype=bool)
+    for grid in grids.values():
+        here = np.zeros(both.shape, dtype=bool)
+        here[_places(levels, grid)] = _paired(grid, treatment, rival)
+        both &= here
+    return both
+
+
+def _blocks(grids: Grids) -> dict[str, list[Any]]:
+    """The levels of datasets, activations and seeds that some size has."""
+    return {
+        name: ordered(name, [level for grid in grids.values() for level in grid.levels[name]]) for name in BLOCK
+    }
+
+
+def _places(levels: dict[str, list[Any]], grid: Grid) -> tuple[np.ndarray, ...]:
+    """Where the grid's blocks stand among all."""
+    places = []
+    for name in BLOCK:
+        place = {level: number for number, level in enumerate(levels[name])}
+        places.append([place[level] for level in grid.levels[name]])
+    return np.ix_(*places)
+
+
+def _paired(grid: Grid, treatment: Any, rival: Any) -> np.ndarray:
+    if treatment not in grid.compared or rival not in grid.compared:
+        return np.zeros(grid.state.shape[1:], dtype=bool)
+    done = grid.done
+    return np.asarray(done[grid.place("regularizer", treatment)] & done[grid.place("regularizer", rival)])
 
 
 def by_size(
     grids: Grids, metric: Metric, treatment: Any, rival: Any, unit: Unit
 ) -> dict[tuple[Any, ...], list[Fraction]]:
-    """Pair → its difference at every size; pairs that lack a size are left out."""
+    """Pair → its difference at every size, each over the same blocks: those that are paired at every size."""
+    levels = _blocks(grids)
+    everywhere = paired_blocks(grids, treatment, rival)
+    if not everywhere.any():
+        return {}
     found = []
     for grid in grids.values():
-        if treatment in grid.compared and rival in grid.compared:
-            paired = pairs(grid, metric, treatment, rival, unit)
-            found.append(dict(zip(paired.labels, paired.values, strict=True)))
-        else:
-            found.append({})
-    everywhere = [label for label in found[0] if all(label in other for other in found)]
-    return {label: [other[label] for other in found] for label in everywhere}
+        state = np.where(everywhere[_places(levels, grid)], grid.state, State.MISSING)
+        paired = pairs(replace(grid, state=state), metric, treatment, rival, unit)
+        found.append(dict(zip(paired.labels, paired.values, strict=True)))
+    return {label: [other[label] for other in found] for label in found[0]}
+
+
+def taking_part(grids: Grids, treatment: Any) -> str:
+    """Sentences for captions: which blocks take part, what is left out, and what the sizes lack."""
+    levels = _blocks(grids)
+    known = np.zeros(tuple(len(levels[name]) for name in BLOCK), dtype=bool)
+    for grid in grids.values():
+        known[_places(levels, grid)] |= (grid.state != State.OUTSIDE).any(axis=0)
+    masks = {str(rival): paired_blocks(grids, treatment, rival) for rival in _rivals(grids, treatment)}
+    counted = _shared({rival: f"{int(mask.sum())} of {int(known.sum())}" for rival, mask in masks.items()})
+    left = _shared({rival: _by_dataset(levels, known & ~mask) for rival, mask in masks.items()})
+    gaps = [
+        f"{int((~grid.complete).sum())} of {grid.complete.size} blocks at train_size={size_name(size)}"
+        for size, grid in grids.items()
+        if grid.unbalanced
+    ]
+    compared = {str(treatment), *masks}
+    everyone = ordered("regularizer", [level for grid in grids.values() for level in grid.levels["regularizer"]])
+    absent = ", ".join(str(level) for level in everyone if str(level) not in compared)
+    return sentences(
+        f"Blocks (dataset, activation, seed) with a pair at every size take part: {counted}.",
+        f"Left out: {left}." if left else "",
+        f"Unbalanced: not every regularizer has a result in {', '.join(gaps)}." if gaps else "",
+        f"Without a result at some size: {absent}." if absent else "",
+    )
+
+
+def _shared(texts: dict[str, str]) -> str:
+    """`18 of 30`, or `15 of 30 against igpen; 18 of 30 against none, dropout` where rivals differ."""
+    rivals: dict[str, list[str]] = {}
+    for rival, said in texts.items():
+        rivals.setdefault(said, []).append(rival)
+    if len(rivals) == 1:
+        return next(iter(rivals))
+    return "; ".join(f"{said} against {', '.join(names)}" for said, names in rivals.items() if said)
+
+
+def _by_dataset(levels: dict[str, list[Any]], out: np.ndarray) -> str:
+    """`3 blocks each of sst2, trec6`: how many blocks of which datasets are marked."""
+    datasets: dict[int, list[str]] = {}
+    for level, amount in zip(levels["dataset"], out.sum(axis=(1, 2)).tolist(), strict=True):
+        if amount:
+            datasets.setdefault(amount, []).append(str(level))
+    return ", ".join(
+        f"{amount} {plural(amount, 'block')}{' each' if len(names) > 1 else ''} of {', '.join(names)}"
+        for amount, names in datasets.items()
+    )
 
 
 def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
@@ -63,12 +195,13 @@ def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
 
     Columns: rival, unit, blocks, sizes, statistic (Page's L), p (falls with size), p_reverse (grows with size),
     floor, slope (mean change of the gain per doubling of the training size, least squares in log₂ size), p_slope
-    (two-sided signed-rank test of the blocks' slopes), smallest (mean gain at the smallest size).
+    (two-sided signed-rank test of the blocks' slopes), smallest (mean gain at the smallest size). The whole
+    training set, whose rows are not counted here, has a place in the order and none in the slope.
     """
     import pandas as pd
 
-    log_sizes = [math.log2(size) for size in grids]
-    centre = sum(log_sizes) / len(log_sizes)
+    log_sizes = [math.log2(size) for size in grids if size != WHOLE]
+    centre = sum(log_sizes) / max(1, len(log_sizes))
     spread = sum((x - centre) ** 2 for x in log_sizes)
     rows = []
     for rival in _rivals(grids, treatment):
@@ -79,20 +212,15 @@ def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
                 values = list(table.values())
                 falling = page([list(reversed(line)) for line in values])
                 rising = page(values)
-                slopes = [
-                    metric.scale
-                    * sum((x - centre) * float(v) for x, v in zip(log_sizes, line, strict=True))
-                    / spread
-                    for line in values
-                ]
+                slopes = _slopes(values, metric, log_sizes, centre, spread) if spread else []
                 smallest = [float(line[0]) for line in values]
                 row |= {
                     "statistic": falling.statistic,
                     "p": falling.p,
                     "p_reverse": rising.p,
                     "floor": falling.floor,
-                    "slope": sum(slopes) / len(slopes),
-                    "p_slope": signed_rank(slopes).p,
+                    "slope": sum(slopes) / len(slopes) if slopes else None,
+                    "p_slope": signed_rank(slopes).p if slopes else None,
                     "smallest": metric.scale * sum(smallest) / len(smallest),
                 }
             rows.append(row)
@@ -101,17 +229,36 @@ def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(names, "float64"))
 
 
+def _slopes(
+    values: list[list[Fraction]], metric: Metric, log_sizes: list[float], centre: float, spread: float
+) -> list[float]:
+    """Least squares of each block's gains, in the printed unit, on the sizes that are numbers."""
+    numbered = (line[: len(log_sizes)] for line in values)
+    return [
+        metric.scale * sum((x - centre) * float(v) for x, v in zip(log_sizes, line, strict=True)) / spread
+        for line in numbered
+    ]
+
+
 def _rivals(grids: Grids, treatment: Any) -> list[Any]:
     everywhere = [set(grid.compared) for grid in grids.values()]
     first = next(iter(grids.values()))
     return [level for level in first.compared if level != treatment and all(level in some for some in everywhere)]
 
 
+def _as_number(row: Any) -> float:
+    return WHOLE if row["train_size"] == ALL else float(row["train_size"])
+
+
 def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame", "pd.DataFrame", list[Table]]:
-    """The frames of `advantages` and `trend`, and both as tables."""
+    """The frames of `advantages` and `trend` over the sizes of `crossed`, and both as tables."""
+    grids, without_whole = crossed(grids)
     curve, tests = advantages(grids, metric, treatment), trend(grids, metric, treatment)
     last = next(reversed(grids.values()))
-    sizes = ", ".join(map(str, grids))
+    # As if nothing were missing: `taking_part` says what is, at every size.
+    measures = about(replace(last, state=np.full_like(last.state, State.DONE)))
+    left_out = sentences(taking_part(grids, treatment), without_whole)
+    sizes = ", ".join(map(size_name, grids))
     unit = metric.difference_unit
 
     def interval(row: Any) -> str:
@@ -125,15 +272,17 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
         name="scarcity",
         title=f"Advantage of {treatment} over each rival by training size: {metric.label}",
         caption=sentences(
-            f"Mean gain{f' in {unit}' if unit else ''} over the datasets that have every size, with the 95 % "
-            "interval of a bootstrap over datasets.",
-            about(last),
+            f"Mean gain{f' in {unit}' if unit else ''} over datasets, at every size over the same blocks, with "
+            "the 95 % interval of a bootstrap over datasets.",
+            left_out,
+            measures,
         ),
         values=curve,
         columns=(
             text("rival"),
-            count("train_size", "training size"),
+            Column("training size", lambda row: str(row["train_size"]), value=_as_number),
             count("datasets"),
+            count("blocks"),
             Column("mean difference", lambda row: signed(row["difference"], metric), value="difference"),
             Column("95 % interval", interval),
         ),
@@ -147,7 +296,11 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
             "as the training size grows, and the reverse. Slope: change of the gain for each doubling of the "
             "training size, least squares, with a two-sided signed-rank test of the blocks' slopes. Uncorrected. "
             f"Primary: {UNITS[PRIMARY].label}.",
-            about(last),
+            f"{ALL} stands for the whole training set: the last in the order, and not part of the slope."
+            if WHOLE in grids
+            else "",
+            left_out,
+            measures,
         ),
         values=tests,
         columns=(

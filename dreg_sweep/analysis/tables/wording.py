@@ -69,9 +69,15 @@ def mean_sd(name: str, spread: str, metric: Metric, header: str) -> Column:
     def show(row: Mapping[str, Any]) -> str:
         if row[spread] is None or row[spread] != row[spread]:
             return number(row[name], metric)
-        return f"{number(row[name], metric)} ± {number(row[spread], metric)}"
+        places = 2 if metric.unit == "%" else _places(max(abs(row[name]), row[spread]))
+        return f"{row[name]:.{places}f} ± {row[spread]:.{places}f}"
 
     return Column(header, show, value=name)
+
+
+def _places(value: float) -> int:
+    """Decimals that give a value four significant digits."""
+    return max(0, 3 - math.floor(math.log10(value))) if value > 0 else 2
 
 
 def best_in(values: Sequence[Any], metric: Metric) -> list[Mark | None]:
@@ -108,8 +114,8 @@ def heading(metric: Metric) -> str:
 MARKS = "Bold marks the best and underline the second best printed value; all ties are marked."
 
 
-def about(grid: Grid) -> str:
-    """What the metrics are, and what an unbalanced grid left out."""
+def about(grid: Grid, pairs: bool = False) -> str:
+    """What the metrics are, and what an unbalanced grid left out; pairs: of a table made of paired differences."""
     names = [metric.name for metric in grid.metrics]
     what = ""
     if "overall" in names:
@@ -120,7 +126,17 @@ def about(grid: Grid) -> str:
         what = f"Lower {names[0]} is better."
     silent = [str(level) for level in grid.levels["regularizer"] if level not in grid.compared]
     waiting = f"Without any result: {', '.join(silent)}." if silent else ""
-    return sentences(what, left_out(grid), waiting)
+    return sentences(what, _uneven_pairs(grid) if pairs else left_out(grid), waiting)
+
+
+def _uneven_pairs(grid: Grid) -> str:
+    compared = grid.done[grid.done.any(axis=(1, 2, 3))]
+    if compared.all() or not compared.size:
+        return ""
+    return (
+        f"Unbalanced: {int((~compared).sum())} of {compared.size} cells have no result; each difference is over "
+        "the blocks (dataset, activation, seed) that its two regularizers share, whatever the others have."
+    )
 
 
 def sentences(*parts: str) -> str:
