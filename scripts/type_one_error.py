@@ -85,8 +85,8 @@ class Scenario:
 
 
 # Sizes from `--estimate`, overall accuracy, of a run of the paper's grid at train_size=500: medians over the five
-# rivals, the largest for dataset_strong. No rival there has a method × seed SD above 0.1; that one is of the order of
-# the largest in results/quickstart.
+# rivals, the largest for dataset_strong. No rival there has a method × seed SD above 0.1; that one is of the order
+# of the largest in results/quickstart.
 NOISE, DATASET, STRONG, ACTIVATION, SEED, DATASET_ACTIVATION = 0.55, 0.7, 2.7, 0.5, 0.25, 1.0
 _ALL = Scenario(NOISE, DATASET, ACTIVATION, SEED, DATASET_ACTIVATION)
 SCENARIOS = {
