@@ -65,7 +65,8 @@ class Audit:
     def lines(self) -> list[str]:
         """The audit as text: one line on the whole, one on each kind of trouble, what is left out."""
         grid = self.grid
-        counts = " × ".join(f"{len(grid.levels[factor])} {factor}s" for factor in FACTORS)
+        sizes = {factor: len(grid.levels[factor]) for factor in FACTORS}
+        counts = " × ".join(f"{size} {factor}{'s' * (size != 1)}" for factor, size in sizes.items())
         lines = [f"{self.count(State.DONE)} of {self.expected} cells done ({counts})"]
         for state, name in TROUBLE.items():
             keys = self.cells(state)

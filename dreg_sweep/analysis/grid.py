@@ -87,14 +87,6 @@ class Grid:
             numerators = {name: values.take(places, axis) for name, values in numerators.items()}
         return replace(self, levels=levels, state=state, numerators=numerators)
 
-    def datasets_of(self, **group: str) -> list[Any]:
-        """The datasets of a modality, a regime, or both."""
-        return [
-            dataset
-            for dataset in self.levels["dataset"]
-            if all(self.groups.get(name, {}).get(dataset) == value for name, value in group.items())
-        ]
-
     def means(self, metric: str, factors: Sequence[str]) -> dict[tuple[Any, ...], Fraction]:
         """Mean value of the complete blocks for each combination of the factors that has one.
 

@@ -9,7 +9,7 @@ from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.results import Results
-from dreg_sweep.analysis.tables.wording import p_values, text
+from dreg_sweep.analysis.tables.wording import p_values, plural, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,8 +113,13 @@ def lead(results: Results) -> list[str]:
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("reproduced", "contradicted", "undecided"))
     cells = int(grid.done.sum())
     return [
-        f"{cells} trainings: {len(grid.compared)} regularizers on {len(grid.levels['dataset'])} datasets under "
-        f"{len(grid.levels['activation'])} activations with {len(grid.levels['seed'])} seeds.",
+        f"{cells} trainings: {_some(len(grid.compared), 'regularizer')} on "
+        f"{_some(len(grid.levels['dataset']), 'dataset')} under "
+        f"{_some(len(grid.levels['activation']), 'activation')} with {_some(len(grid.levels['seed']), 'seed')}.",
         f"Of {int(counts.sum())} claims: {said}. Unit of evidence: {UNITS['dataset'].label}; "
         f"{results.family.sentence}.",
     ]
+
+
+def _some(amount: int, noun: str) -> str:
+    return f"{amount} {plural(amount, noun)}"
