@@ -125,6 +125,21 @@ def test_an_advantage_that_grows_contradicts_and_one_size_cannot_tell(tmp_path):
     )  # fmt: skip
 
 
+def test_a_rival_without_a_block_at_every_size_leaves_the_trend_undecided(tmp_path):
+    grids = by_size(tmp_path, lambda size, d: 4000 // size)
+    rows = made_up({"dreg": 5}, seeds=range(3))
+    rows = rows[(rows["regularizer"] != "igpen") | (rows["dataset"] == "mnist")]
+    other = made_up({"dreg": 5}, seeds=range(3))
+    other = other[(other["regularizer"] != "igpen") | (other["dataset"] == "sst2")]
+    grids |= {400: grid_of(rows, tmp_path), 800: grid_of(other, tmp_path)}
+    row = the(verdicts(grids[800], SCARCE, sizes=grids), side="one-sided")
+    assert (row["verdict"], row["observed"]) == ("undecided", "no block has every training size against igpen")
+    named = Claim("D", "", "scarcity", "dreg", "clean", rivals=("none", "dropout"))
+    row = the(verdicts(grids[800], named, sizes=grids), side="one-sided")
+    assert row["observed"].endswith("against 2 of 2 rivals")
+    assert row["family"].startswith("Holm's correction over 2 rivals (none, dropout)")
+
+
 def history_of(rows, press):
     """Two hidden layers, the second with the larger σ'²; press(layer) = ‖J‖² under dreg, 1 under the others."""
     frame = rows[["cell", "config_hash", *AXES]].copy()

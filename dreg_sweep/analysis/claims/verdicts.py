@@ -202,7 +202,9 @@ def _p(p: float) -> str:
 def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
     settings = [(unit, "one-sided", correction) for unit in UNITS for correction in CORRECTIONS]
     grids, without_whole = crossed({size: _where(claim, grid) for size, grid in evidence.sizes.items()})
-    lacking = next((text for grid in grids.values() if (text := _lacking(claim, grid))), "")
+    named = (level for grid in grids.values() for level in grid.levels["regularizer"] if level != claim.method)
+    rivals = claim.rivals or tuple(dict.fromkeys(named))
+    lacking = next((text for grid in grids.values() if (text := _lacking(claim, grid, rivals))), "")
     if len(grids) < 3:
         sizes = f"{len(grids)} training size{'s' * (len(grids) != 1)}" if grids else "one training size a dataset"
         lacking = f"the data have {sizes}; a trend needs three"
@@ -211,11 +213,15 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
         return [_undecided(*setting, lacking + note) for setting in settings]
     metric = next(m for m in next(iter(grids.values())).metrics if m.name == claim.metric)
     tests = trend(grids, metric, claim.method)
+    tests = tests[tests["rival"].isin(rivals)]
+    family = Family(rivals).sentence
     rows = []
     for unit, side, correction in settings:
-        here = tests[(tests["unit"] == unit) & (tests["blocks"] > 0)].reset_index(drop=True)
-        if here.empty:
-            rows.append(_undecided(unit, side, correction, f"no block has every training size{note}"))
+        here = tests[tests["unit"] == unit].reset_index(drop=True)
+        alone = here.loc[here["blocks"] == 0, "rival"].astype(str).tolist()
+        if alone:
+            reason = f"no block has every training size against {', '.join(alone)}{note}"
+            rows.append(_undecided(unit, side, correction, reason))
             continue
         p, reverse, floor = here["p"], here["p_reverse"], here["floor"]
         if correction == "holm":
@@ -244,6 +250,7 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
                 "pairs": int(here["blocks"].min()),
                 "floor": float(floor.max()),
                 "can_reach": bool((floor <= ALPHA).all()),
+                "family": family if correction == "holm" else "",
             }
         )
     return rows
