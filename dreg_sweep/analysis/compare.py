@@ -160,8 +160,8 @@ def conclusions(results: Sequence[Results], names: Sequence[str]) -> Table:
 
         return Column(name, show, numeric=False)
 
-    both = int(frame["flipped"].notna().sum()) if len(frame) else 0
-    flips = int((frame["flipped"] == True).sum()) if len(frame) else 0  # noqa: E712
+    flipped = [row["flipped"] for row in rows if row["flipped"] is not None]
+    both, flips = len(flipped), sum(flipped)
     return Table(
         name="conclusions",
         title=f"Conclusions about {results[0].treatment}: {flips} of the {both} tested in several sweeps flipped",

@@ -8,7 +8,7 @@ from dreg_sweep.analysis import figures
 from dreg_sweep.analysis.claims.reading import Study, built_in
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.grid import State
-from dreg_sweep.analysis.pairing import UNITS, Family, comparisons
+from dreg_sweep.analysis.pairing import UNITS, Family, comparisons, pair_test, pairs, primary
 from dreg_sweep.analysis.report.render import Table
 from dreg_sweep.analysis.rows.select import ALL, size_name
 from dreg_sweep.analysis.study import Data
@@ -155,8 +155,6 @@ def forest_frame(data: Data, treatment: Any) -> tuple["pd.DataFrame", str]:
     Also the confidence that the intervals over seeds reach, in words.
     """
     import pandas as pd
-
-    from dreg_sweep.analysis.pairing import pair_test, pairs
 
     grid = data.grid
     metric = grid.metrics[0]
@@ -326,7 +324,7 @@ def _pressure(data: Data, treatment: Any, baseline: Any, found: pressure.Pressur
 
 def _robustness(data: Data, treatment: Any) -> Chapter | None:
     grid = data.grid
-    tables = [intervals(grid, treatment), *(fragility(grid, metric, treatment) for metric in grid.metrics[:1])]
+    tables = (intervals(grid, treatment), fragility(grid, grid.metrics[0], treatment))
     kept = tuple(table for table in tables if table is not None)
     return Chapter("How much hangs on single levels", (), kept, ()) if kept else None
 
@@ -347,8 +345,7 @@ def _remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
         )
     if not grid.complete.any():
         lines.append("no block has every regularizer yet, so nothing is ranked; tests use the pairs there are")
-    here = tests[tests["primary"] & (tests["alternative"] == "two-sided") & (tests["zeros"] == "wilcox")]
-    here = here[here["metric"] == grid.metrics[0].name]
+    here = primary(tests, grid.metrics[0].name)
     treatment = here["treatment"].iloc[0] if len(here) else None
     if treatment is not None and treatment not in grid.compared:
         lines.append(f"{treatment} has no result yet, so it is compared with nothing")
@@ -357,9 +354,9 @@ def _remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
         found = (scarcity.lacking(data.sizes, treatment), scarcity.crossed(data.sizes)[1])
         lines += [sentence[:1].lower() + sentence[1:].removesuffix(".") for sentence in found]
     datasets = len(grid.levels["dataset"])
-    for rival, pairs in zip(here["rival"].tolist(), here["pairs"].tolist(), strict=True):
-        if pairs < datasets:
-            lines.append(f"against {rival}: {pairs} of {datasets} datasets have a pair")
+    for rival, paired in zip(here["rival"].tolist(), here["pairs"].tolist(), strict=True):
+        if paired < datasets:
+            lines.append(f"against {rival}: {paired} of {datasets} datasets have a pair")
     stuck = here[~here["can_reach"].astype(bool)]
     if len(stuck):
         needed = int(stuck["pairs_needed"].max())
@@ -368,4 +365,4 @@ def _remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
             f"by {UNITS['dataset'].label} no test against {', '.join(rivals)} can reach 0.05 after correction; "
             f"{needed} datasets could"
         )
-    return [sentences(line) for line in lines if line]
+    return [line for line in lines if line]

@@ -48,7 +48,7 @@ _NUMERIC = (
 )  # fmt: skip
 
 
-def by_metric(grid: Grid, treatment: Any, tests: "pd.DataFrame") -> "pd.DataFrame":
+def by_metric(grid: Grid, tests: "pd.DataFrame") -> "pd.DataFrame":
     """Metric × regularizer over the complete blocks: mean, ranks, and the treatment's test against each rival.
 
     Columns metric, regularizer; mean and sd (over seeds, n − 1; null for one seed); rank (of the mean, 1 = best,
@@ -93,7 +93,7 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
     """
     import pandas as pd
 
-    long = by_metric(grid, treatment, tests)
+    long = by_metric(grid, tests)
     parts = {name: part.set_index("regularizer").drop(columns="metric") for name, part in long.groupby("metric")}
     wide = pd.concat(
         [parts[metric.name].add_prefix(f"{metric.name}_").reindex(grid.compared) for metric in grid.metrics],
@@ -129,7 +129,7 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
 
 def ranks_table(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -> Table:
     """`by_metric` as a table: the ranks and tests of every metric."""
-    frame = by_metric(grid, treatment, tests)
+    frame = by_metric(grid, tests)
     metrics = {metric.name: metric for metric in grid.metrics}
     marks: dict[tuple[int, str], Mark] = {}
     for name, metric in metrics.items():

@@ -1,7 +1,7 @@
 """What the tables share: how numbers print, and the sentences that captions are made of."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -10,8 +10,6 @@ from dreg_sweep.analysis.audit import left_out
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, best_two
 from dreg_sweep.analysis.scores import Metric
-
-Show = Callable[[Mapping[str, Any]], str]
 
 
 def number(value: Any, metric: Metric) -> str:
