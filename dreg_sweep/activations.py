@@ -8,7 +8,7 @@ torch's sigmoid does not), so that a cell's values do not depend on where in a s
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,13 @@ class Activation:
     def derivative(self, z: Tensor, coefficients: Tensor | None = None) -> Tensor:
         """σ'(z)."""
         return self.slope(z) if coefficients is None else self.slope(z, coefficients)
+
+    def initial(self, size: int, layers: Iterable[int]) -> dict[str, Tensor]:
+        """Start of the coefficients of the layers with these numbers, (S, K) each; empty for a fixed σ."""
+        if not self.coefficients:
+            return {}
+        start = torch.tensor(self.coefficients).expand(size, -1)
+        return {f"coefficients{number}": start.clone() for number in layers}
 
 
 def relu(z: Tensor) -> Tensor:

@@ -12,11 +12,32 @@ from dreg_sweep.streams import Streams, canonical_json, cell_streams
 
 @dataclass(frozen=True)
 class RegularizerSpec:
-    """A regularizer level: `options` are the keyword arguments of its function."""
+    """A regularizer level: a method, with others beside it where the level combines several.
+
+    options: keyword arguments of the method's function. also: what the level adds. always: what every cell has
+    besides, whatever its level.
+    """
 
     name: str
     strength: float
     options: Mapping[str, Any]
+    also: tuple["RegularizerSpec", ...] = ()
+    always: tuple["RegularizerSpec", ...] = ()
+
+    @property
+    def level(self) -> str:
+        """The name of the level, such as `spectreg+confidence_penalty`."""
+        return "+".join([self.name, *(other.name for other in self.also)])
+
+    @property
+    def others(self) -> tuple["RegularizerSpec", ...]:
+        """All methods beside the first."""
+        return (*self.also, *self.always)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All methods."""
+        return (self.name, *(other.name for other in self.others))
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,14 @@ class ScheduleSpec:
 
 
 @dataclass(frozen=True)
+class AugmentationSpec:
+    """Random changes of the training images: none or crop_flip with its options."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How long and with what a cell trains. `steps` (optimizer steps), where given, replaces `epochs`."""
 
@@ -53,6 +82,7 @@ class Recipe:
     batch_size: int
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
+    augmentation: AugmentationSpec = AugmentationSpec("none", {})
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,13 @@ class Cell:
         config["regularizer"] = {**config["regularizer"], "strength": None}
         return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:16]
 
+    @property
+    def _method(self) -> Mapping[str, Any]:
+        """What the stream of penalty noise depends on."""
+        spec = self.regularizer
+        also = {other.name: {"strength": other.strength, **other.options} for other in spec.also}
+        return {"name": spec.name, **spec.options, **({"also": also} if also else {})}
+
     @cached_property
     def streams(self) -> Streams:
         """The seeds of the cell's random streams."""
@@ -101,6 +138,6 @@ class Cell:
             model={"name": self.model.name, **self.model.options},
             seed=self.seed,
             activation=self.activation,
-            method={"name": self.regularizer.name, **self.regularizer.options},
+            method=self._method,
             strength=self.regularizer.strength,
         )

@@ -9,7 +9,7 @@ once (microseconds). The result equals Hydra's job by job; whatever is not as pl
 
 import copy
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,8 +133,17 @@ class GridComposer:
         texts = {key: text for key, text in self.texts(overrides).items() if names_a_level(key, swept)}
         if not texts:
             return {}
-        without = self.resolve([text for text in overrides if self._parse(text).key not in texts])
+        without = self._without(overrides, texts)
         return {key: text for key, text in texts.items() if _at(config, key) != _at(without, key)}
+
+    def _without(self, overrides: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
+        """As if none of these keys were set, nor what only the levels have that they choose."""
+        rest = [text for text in overrides if self._parse(text).key not in keys]
+        try:
+            return self.resolve(rest)
+        except (HydraException, OmegaConfBaseException):  # model.padding without the model=lenet that has one
+            below = tuple(f"{key}." for key in keys)
+            return self.resolve([text for text in rest if not self._parse(text).key.startswith(below)])
 
     def _merge(self, groups: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
         if groups not in self._merged:
@@ -179,11 +188,11 @@ class _Template:
         return self._free[key]
 
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_]\w*(?:\.\w+)*)(?:,[^${}]*)?\}")
 
 
 def _referred_keys(config: DictConfig) -> set[str] | None:
-    """The keys that interpolations name; None where one is not simply `${key}`."""
+    """The keys that interpolations name; None where one is not simply `${key}` or `${oc.select:key,default}`."""
     keys: set[str] = set()
     todo: list[Any] = [OmegaConf.to_container(config, resolve=False)]
     while todo:

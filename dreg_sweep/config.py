@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreg_sweep.cells import Cell, ModelSpec, OptimizerSpec, Recipe, RegularizerSpec, ScheduleSpec
+from dreg_sweep.cells import (
+    AugmentationSpec,
+    Cell,
+    ModelSpec,
+    OptimizerSpec,
+    Recipe,
+    RegularizerSpec,
+    ScheduleSpec,
+)
 from dreg_sweep.data import DatasetSpec, NoiseLadder
 from dreg_sweep.data.spec import EVALUATE_ON
-from dreg_sweep.errors import UserError
+from dreg_sweep.errors import UserError, unknown_level
 
 DEVICES = ("auto", "cpu", "cuda")
 RERUNS = ("failed", "stale", "all", "none")
@@ -19,7 +27,10 @@ _RUN_KEYS = (
     "timeout",
 )  # fmt: skip
 _CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
-_GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule")
+_GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule", "augmentation")
+# `always` is part of what a cell is; `strengths` is only referred to, by the files of conf/regularizer/.
+_SHARED_KEYS = ("always",)
+_REFERRED_KEYS = ("strengths",)
 _NAMED_FACTORS = ("dataset", "activation", "regularizer", "seed")
 # Overrides of these are levels of a factor and always part of a cell's key; others only as axes of a grid.
 _KEY_FACTORS = ("model", "train_size", "regularizer.strength")
@@ -70,6 +81,7 @@ class Parts:
     model: ModelSpec
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
+    augmentation: AugmentationSpec
     noise: NoiseLadder
     config: Mapping[str, Any]
 
@@ -77,10 +89,9 @@ class Parts:
 def parts_from_config(config: Mapping[str, Any]) -> Parts:
     """The groups of a resolved configuration; `UserError` naming the key, its value and what it may be."""
     groups = {name: _group(config, name) for name in _GROUPS}
-    regularizer, dataset, model = groups["regularizer"], groups["dataset"], groups["model"]
-    strength = _strength(regularizer)
-    if regularizer["name"] == "none":  # nothing to be strong: one baseline, whatever strength its rivals have
-        strength = 0.0
+    dataset, model = groups["dataset"], groups["model"]
+    always = config.get("always") or {}
+    regularizer = _regularizer(groups["regularizer"], always)
     return Parts(
         dataset=DatasetSpec(
             name=_text(dataset, "name", "dataset."),
@@ -90,17 +101,19 @@ def parts_from_config(config: Mapping[str, Any]) -> Parts:
             path=None if dataset.get("path") is None else _text(dataset, "path", "dataset."),
             options=_options(dataset),
         ),
-        regularizer=RegularizerSpec(regularizer["name"], strength, _without(regularizer, "name", "strength")),
+        regularizer=regularizer,
         model=ModelSpec(model["name"], _without(model, "name")),
         optimizer=_optimizer(groups["optimizer"]),
         schedule=ScheduleSpec(groups["schedule"]["name"], _without(groups["schedule"], "name")),
+        augmentation=AugmentationSpec(groups["augmentation"]["name"], _without(groups["augmentation"], "name")),
         noise=NoiseLadder(
             pixel_sigma=_numbers(groups["noise"], "pixel_sigma", "noise."),
             text_rate=_numbers(groups["noise"], "text_rate", "noise."),
         ),
         config={
             **groups,
-            "regularizer": {**regularizer, "strength": strength},
+            "regularizer": {**groups["regularizer"], "strength": regularizer.strength},
+            "always": always,
             "dataset": {key: value for key, value in dataset.items() if key != "path"},
         },
     )
@@ -132,7 +145,7 @@ def cell_from_config(
         "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
         **parts.config,
     }
-    factors = [parts.dataset.name, cell_config["activation"], parts.regularizer.name, f"s{cell_config['seed']}"]
+    factors = [parts.dataset.name, cell_config["activation"], parts.regularizer.level, f"s{cell_config['seed']}"]
     extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
     return Cell(
         key="/".join([*factors, *extras]),
@@ -146,6 +159,7 @@ def cell_from_config(
             batch_size=cell_config["batch_size"],
             optimizer=parts.optimizer,
             schedule=parts.schedule,
+            augmentation=parts.augmentation,
         ),
         noise=parts.noise,
         seed=cell_config["seed"],
@@ -158,7 +172,7 @@ def cell_from_config(
 
 def group_values(config: Mapping[str, Any]) -> list[Any]:
     """The values of the groups, for whoever wants to know whether two configurations share them."""
-    return [config.get(name) for name in _GROUPS]
+    return [config.get(name) for name in (*_GROUPS, *_SHARED_KEYS)]
 
 
 def names_a_level(key: str, swept: frozenset[str]) -> bool:
@@ -179,10 +193,16 @@ def _optimizer(group: Mapping[str, Any]) -> OptimizerSpec:
 
 
 def _refuse_unknown(config: Mapping[str, Any]) -> None:
-    known = (*_RUN_KEYS, *_CELL_KEYS, *_GROUPS)
+    known = (*_RUN_KEYS, *_CELL_KEYS, *_GROUPS, *_SHARED_KEYS, *_REFERRED_KEYS)
     unknown = sorted(set(config) - set(known) - {"experiment"})
     if unknown:
         raise UserError(f"{unknown[0]} is not a key of the configuration; the keys: {', '.join(sorted(known))}")
+    strengths = config.get("strengths") or {}
+    if strengths:
+        methods = [path.stem for path in (conf_dir() / "regularizer").glob("*.yaml") if "+" not in path.stem]
+        for name in strengths:
+            if name not in methods:
+                raise unknown_level("strengths", name, methods)
 
 
 def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -203,10 +223,42 @@ def _without(group: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key not in names}
 
 
-def _strength(regularizer: Mapping[str, Any]) -> float:
-    strength = _number(regularizer, "strength", "regularizer.")
+def _regularizer(group: Mapping[str, Any], always: Any) -> RegularizerSpec:
+    """The level, with what it adds and what every cell has; a method of the level replaces its namesake there."""
+    also = _added(group.get("also"), "regularizer.also")
+    name = group["name"]
+    twice = next((other.name for other in also if other.name == name), None)
+    if twice:
+        raise UserError(f"regularizer.also.{twice} adds {twice} to itself")
+    strength = _strength(group, "regularizer.")
+    if name == "none":  # nothing to be strong: one baseline, whatever strength its rivals have
+        strength = 0.0
+    own = {name, *(other.name for other in also)}
+    shared = tuple(spec for spec in _added(always, "always") if spec.name not in own)
+    return RegularizerSpec(name, strength, _without(group, "name", "strength", "also"), also, shared)
+
+
+def _added(methods: Any, key: str) -> tuple[RegularizerSpec, ...]:
+    """Methods as `name: strength`, or `name: {strength: …, option: …}`; a null takes one out again."""
+    if not methods:
+        return ()
+    if not isinstance(methods, Mapping):
+        raise UserError(f"{key}={methods} must be methods with strengths, for example {{confidence_penalty: 0.1}}")
+    specs = []
+    for name, value in methods.items():
+        if value is None:
+            continue
+        group = value if isinstance(value, Mapping) else {"strength": value}
+        if "strength" not in group:
+            raise UserError(f"{key}.{name} has no strength; give a number, or strength with the method's options")
+        specs.append(RegularizerSpec(str(name), _strength(group, f"{key}.{name}."), _without(group, "strength")))
+    return tuple(specs)
+
+
+def _strength(group: Mapping[str, Any], prefix: str) -> float:
+    strength = _number(group, "strength", prefix)
     if strength < 0:
-        raise UserError(f"regularizer.strength={strength:g} must not be negative")
+        raise UserError(f"{prefix}strength={strength:g} must not be negative")
     return strength
 
 

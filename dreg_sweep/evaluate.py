@@ -1,4 +1,4 @@
-"""What is measured on a stack beside its training: test counts along the noise ladder, and the epoch probe."""
+"""What is counted on a trained stack: right answers and losses along the noise ladder and on the training rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,16 @@ import torch
 from torch import Tensor
 
 from dreg_sweep.data import Split
-from dreg_sweep.regularizers import local_jacobian_norms
 from dreg_sweep.stack import Stack
 
 _ROWS = 512  # rows a pass; the measures are sums over rows, memory is the only concern
-_PROBE_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Right answers (S,) and mean cross entropy in nats (S,)."""
+    """Right answers (S,), None for a task without them, and mean losses (S,)."""
 
-    correct: np.ndarray
+    correct: np.ndarray | None
     loss: np.ndarray
 
 
@@ -52,7 +50,7 @@ def train_counts(stack: Stack, splits: Sequence[Split], n: int | None = None) ->
 
 
 def _on_device(parts: Sequence[np.ndarray], stack: Stack) -> Tensor:
-    return torch.from_numpy(np.stack(parts)).to(stack.strength.device)
+    return torch.from_numpy(np.stack(parts)).to(stack.device)
 
 
 class _Tally:
@@ -61,60 +59,19 @@ class _Tally:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.rows = 0
-        self.correct = torch.zeros(stack.size, dtype=torch.int64, device=stack.strength.device)
-        self.loss = torch.zeros(stack.size, dtype=torch.float64, device=stack.strength.device)
+        self.correct = torch.zeros(stack.size, dtype=torch.int64, device=stack.device)
+        self.loss = torch.zeros(stack.size, dtype=torch.float64, device=stack.device)
 
     @torch.no_grad()
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Count rows x (S, rows, D) with labels y (S, rows)."""
+        """Count rows x (S, rows, D) with labels y (S, rows), or targets (S, rows, T)."""
         trace = self.stack.forward(x, y, training=False)
         self.rows += y.shape[1]
-        self.correct += (trace.logits.argmax(2) == y).sum(1)
+        if self.stack.task.correct is not None:
+            self.correct += self.stack.task.correct(trace.logits, y).sum(1)
         self.loss += trace.losses.double().sum(1)
 
     def counts(self) -> Counts:
         """What has been counted so far."""
-        return Counts(self.correct.cpu().numpy(), (self.loss / self.rows).cpu().numpy())
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A fixed random set of at most 256 training rows of each cell's split, measured after each epoch."""
-
-    x: Tensor  # (S, P, D)
-    y: Tensor  # (S, P)
-
-    @classmethod
-    def of(cls, splits: Sequence[Split], device: torch.device) -> "Probe":
-        """The probe of a stack."""
-        rows = np.random.Generator(np.random.PCG64(0)).permutation(len(splits[0].y_train))[:_PROBE_ROWS]
-        x = np.stack([split.x_train[rows] for split in splits])
-        y = np.stack([split.y_train[rows] for split in splits])
-        return cls(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-
-    def measure(self, stack: Stack) -> dict[str, Tensor]:
-        """Accuracy, input-gradient norms, layer slopes and layer Jacobian norms, one value a cell (S,) each.
-
-        `input_gradient_mean` and `_p99`: mean and 99th percentile over rows of ‖∂CE/∂x‖ with x standardized;
-        `tail_ratio` τ = p99 / mean (Martnishn 2026, 2605.15463). `slope_sq_<l>`: mean of σ'(z_l)² over rows and
-        units of hidden layer l, counted from 1. `jacobian_sq_<l>`: mean over rows of ‖diag(σ'(z_l)) W_l‖_F², what
-        `dreg` penalizes, here for every regularizer.
-        """
-        x = self.x.clone().requires_grad_()
-        trace = stack.forward(x, self.y, training=False)
-        (gradient,) = torch.autograd.grad(trace.losses.sum(), x)
-        with torch.no_grad():
-            norms = gradient.square().sum(2).sqrt()
-            mean, p99 = norms.mean(1), norms.quantile(0.99, dim=1)
-            measures = {
-                "train_accuracy": (trace.logits.argmax(2) == self.y).double().mean(1),
-                "input_gradient_mean": mean,
-                "input_gradient_p99": p99,
-                "tail_ratio": p99 / mean,
-            }
-            hidden = [layer for layer in trace.layers if layer.activation is not None]
-            for i, layer in enumerate(hidden, start=1):
-                measures[f"slope_sq_{i}"] = layer.slope.square().mean((1, 2))
-            for i, norms_sq in enumerate(local_jacobian_norms(hidden), start=1):
-                measures[f"jacobian_sq_{i}"] = norms_sq
-        return measures
+        correct = None if self.stack.task.correct is None else self.correct.cpu().numpy()
+        return Counts(correct, (self.loss / self.rows).cpu().numpy())

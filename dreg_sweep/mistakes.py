@@ -24,9 +24,17 @@ def composition_mistake(error: Exception) -> str | None:
     if isinstance(key_error, OmegaConfBaseException) and isinstance(key_error.parent_node, DictConfig):
         if "not in struct" in str(key_error):
             keys = ", ".join(str(key) for key in key_error.parent_node if key != "hydra") or "none"
-            return f"{key_error.full_key} is not a key of the configuration; the keys there: {keys}"
+            return (
+                f"{key_error.full_key} is not a key of the configuration; the keys there: {keys}{_hint(key_error)}"
+            )
         return f"{key_error.full_key}: {_first_line(key_error)}"
     return _first_line(error)
+
+
+def _hint(error: OmegaConfBaseException) -> str:
+    """What to write where the configuration takes new keys."""
+    group = str(error.full_key).partition(".")[0]
+    return f"; write +{error.full_key}=… to add one" if group in ("always", "strengths") else ""
 
 
 def _bare_refusal(error: Exception) -> str | None:

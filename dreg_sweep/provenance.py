@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from dreg_sweep import __version__
+from dreg_sweep.cells import Cell
 
 _PACKAGE = Path(__file__).parent
 # What every cell runs through, from the prepared arrays (which have a fingerprint of their own) to the counts.
 _ENGINE = (
-    "evaluate", "models", "optimizers", "schedules", "stack", "streams", "train", "data/features",
-    "data/pixel_noise", "data/seeding", "data/split", "data/stratify", "data/typos",
+    "evaluate", "fits", "models/trace", "optimizers", "probe", "schedules", "stack", "streams", "tasks", "train",
+    "data/features", "data/pixel_noise", "data/seeding", "data/split", "data/stratify", "data/typos",
 )  # fmt: skip
-# Of these modules a cell runs one level only: name of the module → its registry.
-_REGISTRIES = {"activations": "ACTIVATIONS", "regularizers": "REGULARIZERS"}
+# Of these modules a cell runs some levels only: factor → the module and its registry.
+_REGISTRIES = {
+    "activation": ("activations", "ACTIVATIONS"),
+    "method": ("regularizers/registry", "REGULARIZERS"),
+    "model": ("models/registry", "MODELS"),
+    "augmentation": ("augment", "AUGMENTATIONS"),
+}
+_PACKAGES = ("models", "regularizers")  # where the functions of levels lie beside their registry
 
 
 @cache
@@ -35,21 +42,31 @@ def code_version() -> str:
 
 
 def source_digest() -> str:
-    """A digest of the files that `code_fingerprint` speaks of, as they are now."""
-    files = [_PACKAGE / f"{name}.py" for name in (*_ENGINE, *_REGISTRIES)]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    """A digest of the files that fingerprints speak of, as they are now."""
+    files = {_PACKAGE / f"{name}.py" for name in (*_ENGINE, *(module for module, _ in _REGISTRIES.values()))}
+    files.update(*((_PACKAGE / name).glob("*.py") for name in _PACKAGES))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
+
+
+def fingerprint_of(cell: Cell) -> str:
+    """`code_fingerprint` of a cell's levels."""
+    return code_fingerprint(
+        cell.activation, cell.regularizer.names, cell.model.name, cell.recipe.augmentation.name
+    )
 
 
 @cache
-def code_fingerprint(activation: str, regularizer: str) -> str:
+def code_fingerprint(activation: str, methods: tuple[str, ...], model: str, augmentation: str = "none") -> str:
     """16 hex digits that change with the code that decides the numbers of such cells, and with nothing else.
 
     Comments, docstrings and layout do not count, nor does another level's function: whoever adds a regularizer
-    does not make the results of the others stale.
+    does not make the results of the others stale. methods: of all that regularizes such a cell.
     """
+    levels = {"activation": (activation,), "method": methods, "model": (model,), "augmentation": (augmentation,)}
     parts = [_digest_of_module(name) for name in _ENGINE]
-    for module, level in zip(_REGISTRIES, (activation, regularizer), strict=True):
-        parts += _parts_of_level(module, level)
+    for factor, names in levels.items():
+        for name in names:
+            parts += _parts_of_level(*_REGISTRIES[factor], name)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -68,28 +85,58 @@ def _tree(name: str) -> ast.Module:
     return tree
 
 
-def _parts_of_level(module: str, level: str) -> list[str]:
-    """Digests of a level's entry in its registry, and of all that it reaches within its module."""
-    definitions = {name: node for node in _tree(module).body for name in _defined(node)}
-    registry = definitions[_REGISTRIES[module]]
+@cache
+def _parts_of_level(module: str, registry: str, level: str) -> list[str]:
+    """Digests of a level's entry in its registry, and of all in this package that it reaches.
+
+    What lies in the modules of the engine is digested with them.
+    """
     entries = {
         key.value: value
-        for table in ast.walk(registry)
+        for table in ast.walk(_definitions(module)[registry])
         if isinstance(table, ast.Dict)
         for key, value in zip(table.keys, table.values, strict=True)
         if isinstance(key, ast.Constant)
     }
     if level not in entries:
         return [f"{module} without {level}"]  # a level the code does not have is refused before it trains
-    reached: dict[str, ast.AST] = {}
-    parts = [_digest(entries[level])]
-    todo: list[ast.AST] = [entries[level]]
+    reached: dict[tuple[str, str], ast.AST] = {}
+    todo: list[tuple[str, ast.AST]] = [(module, entries[level])]
     while todo:
-        for node in ast.walk(todo.pop()):
-            if isinstance(node, ast.Name) and node.id in definitions and node.id not in reached:
-                reached[node.id] = definitions[node.id]
-                todo.append(definitions[node.id])
-    return parts + [f"{name} {_digest(reached[name])}" for name in sorted(reached)]
+        here, part = todo.pop()
+        for node in ast.walk(part):
+            found = _defined_at(here, node.id) if isinstance(node, ast.Name) else None
+            if found is not None and found not in reached:
+                reached[found] = _definitions(found[0])[found[1]]
+                todo.append((found[0], reached[found]))
+    names = sorted(reached)
+    return [_digest(entries[level]), *(f"{at} {name} {_digest(reached[at, name])}" for at, name in names)]
+
+
+@cache
+def _definitions(module: str) -> dict[str, ast.AST]:
+    """What the module itself defines, by name."""
+    return {name: node for node in _tree(module).body for name in _defined(node)}
+
+
+def _defined_at(module: str, name: str) -> tuple[str, str] | None:
+    """The module of this package, outside the engine, in which a module's name is defined, and its name there."""
+    if module in _ENGINE:
+        return None
+    if name in _definitions(module):
+        return module, name
+    for node in _tree(module).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{_PACKAGE.name}."):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _defined_at(_module_at(node.module or ""), alias.name)
+    return None
+
+
+def _module_at(dotted: str) -> str:
+    """`dreg_sweep.models.trace` → `models/trace`; a package is its `__init__`."""
+    path = dotted.partition(".")[2].replace(".", "/")
+    return f"{path}/__init__" if (_PACKAGE / path).is_dir() else path
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -9,6 +9,7 @@ from dreg_sweep.states import Wanted
 from dreg_sweep.store import StackRows
 
 if TYPE_CHECKING:  # the runner writes rows of failed cells and does without torch
+    from dreg_sweep.fits import Fit
     from dreg_sweep.train import Outcome
 
 
@@ -18,7 +19,7 @@ def factor_columns(cell: Cell) -> dict[str, Any]:
         "cell": cell.key,
         "config_hash": cell.config_hash,
         "activation": cell.activation,
-        "regularizer": cell.regularizer.name,
+        "regularizer": cell.regularizer.level,
         "strength": cell.regularizer.strength,
         "dataset": cell.dataset.name,
         "modality": cell.dataset.modality,
@@ -37,7 +38,7 @@ def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[st
         "cell": [cell.key for cell in cells],
         "config_hash": [cell.config_hash for cell in cells],
         "activation": [cell.activation for cell in cells],
-        "regularizer": [cell.regularizer.name for cell in cells],
+        "regularizer": [cell.regularizer.level for cell in cells],
         "strength": [cell.regularizer.strength for cell in cells],
         "dataset": [cell.dataset.name for cell in cells],
         "seed": [cell.seed for cell in cells],
@@ -52,7 +53,7 @@ def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[st
 def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]) -> StackRows:
     """Rows of cells that ended without a result."""
     rows = [{**factor_columns(cell), **provenance, "status": "failed", "error": error} for cell in cells]
-    return StackRows(rows, [], [])
+    return StackRows(rows)
 
 
 def trained_rows(
@@ -62,7 +63,7 @@ def trained_rows(
     provenance: Mapping[str, Any],
 ) -> StackRows:
     """Rows of a trained stack; what a diverged cell does not have stays null."""
-    rows = StackRows([], [], [])
+    rows = StackRows([])
     for cell, outcome, split in zip(cells, outcomes, splits, strict=True):
         factors = factor_columns(cell)
         rows.cells.append({**factors, **provenance, **_result_columns(outcome)})
@@ -83,7 +84,21 @@ def trained_rows(
                 for column in ("slope_sq", "jacobian_sq")
             }
             rows.history.append({**factors, **measures, **layers})
+        rows.fits.extend({**factors, **_fit_columns(fit)} for fit in outcome.fits)
     return rows
+
+
+def _fit_columns(fit: "Fit") -> dict[str, Any]:
+    """Points as lists; the second coordinate is null where there is one."""
+    inputs = {f"x{number}": column.tolist() for number, column in enumerate(fit.inputs.T[:2], start=1)}
+    return {
+        "place": fit.place,
+        "x2": None,
+        **inputs,
+        "target": fit.target.tolist(),
+        "prediction": fit.prediction.tolist(),
+        "gradient_norm": fit.gradient_norm.tolist(),
+    }
 
 
 def _result_columns(outcome: "Outcome") -> dict[str, Any]:
@@ -94,12 +109,13 @@ def _result_columns(outcome: "Outcome") -> dict[str, Any]:
         "n_test": outcome.n_eval,
         "error": f"loss not finite at step {outcome.steps}" if outcome.status == "diverged" else None,
     }
+    if outcome.status == "done":
+        columns["test_loss"] = outcome.test_loss
     if outcome.clean_correct is not None:
         columns |= {
             "clean_correct": outcome.clean_correct,
             "clean_accuracy": outcome.clean_correct / outcome.n_eval,
             "train_accuracy": outcome.train_accuracy,
-            "test_loss": outcome.test_loss,
         }
     if outcome.noisy_correct:
         n_noisy = outcome.n_eval * len(outcome.noisy_correct)

@@ -13,6 +13,7 @@ class Streams:
 
     initialization: int
     batches: int
+    augmentation: int
     penalty: int  # penalty noise, dropout masks, power-iteration starts
 
 
@@ -26,11 +27,12 @@ def cell_streams(
     method: Mapping[str, Any],
     strength: float,
 ) -> Streams:
-    """Initialization and batch order depend on (dataset, train_size, model, seed) only."""
+    """Initialization, batch order and augmentation depend on (dataset, train_size, model, seed) only."""
     paired = (dataset, train_size, model, seed)
     return Streams(
         initialization=stream_seed("initialization", *paired),
         batches=stream_seed("batches", *paired),
+        augmentation=stream_seed("augmentation", *paired),
         penalty=stream_seed("penalty", *paired, activation, method, strength),
     )
 

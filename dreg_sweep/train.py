@@ -9,29 +9,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreg_sweep.augment import get_augmentation
 from dreg_sweep.cells import Recipe
 from dreg_sweep.data import Split
-from dreg_sweep.evaluate import Probe, test_counts, train_counts
+from dreg_sweep.evaluate import test_counts, train_counts
+from dreg_sweep.fits import Fit, fits
 from dreg_sweep.models import Network
 from dreg_sweep.optimizers import StackedParameters, get_optimizer
+from dreg_sweep.probe import HISTORY_ROWS, OFF_TRAINING_ROWS, Measures, Probe, evenly
 from dreg_sweep.regularizers import Regularizer
 from dreg_sweep.schedules import get_schedule
-from dreg_sweep.stack import Stack, batch_order, seeded_generators
+from dreg_sweep.stack import Method, Stack, batch_order, seeded_generators
 from dreg_sweep.streams import Streams
+from dreg_sweep.tasks import TASKS
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """What differs between the cells of one stack."""
+    """What differs between the cells of one stack. strength: of the method under study."""
 
     strength: float
     streams: Streams
     split: Split
 
 
+@dataclass(frozen=True)
+class Methods:
+    """What regularizes a stack: the method under study, and others at one strength in every cell."""
+
+    studied: Regularizer
+    others: Sequence[tuple[Regularizer, float]] = ()
+
+
 @dataclass
 class Outcome:
-    """What became of one cell. Counts and losses are None where the cell diverged."""
+    """What became of one cell. Counts and losses are None where it diverged, counts also where none is right."""
 
     status: str  # done | diverged
     steps: int  # taken in all, or up to and including the first one whose loss was not finite
@@ -42,6 +54,7 @@ class Outcome:
     train_accuracy: float | None = None
     noisy_correct: tuple[int, ...] = ()  # one a severity
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
+    fits: Sequence[Fit] = ()  # of a regression, one a place
 
 
 def step_count(recipe: Recipe, n: int) -> int:
@@ -58,7 +71,7 @@ def epoch_ends(n: int, batch_size: int, steps: int) -> list[int]:
 
 def train_stack(
     network: Network,
-    regularizer: Regularizer,
+    methods: Methods,
     recipe: Recipe,
     cells: Sequence[CellPlan],
     device: torch.device,
@@ -66,23 +79,48 @@ def train_stack(
 ) -> list[Outcome]:
     """Train the cells together and evaluate each: one outcome a cell, in order.
 
-    The cells share network, regularizer, recipe and the shapes of their splits; they differ in strength, seeds
+    The cells share network, methods, recipe and the shapes of their splits; they differ in strength, seeds
     and data. `on_progress` hears the trained fraction after each epoch.
 
     On the CPU, in the environment of a slot (`launch.slots.ARITHMETIC`), an outcome is bit-identical in every
     stack that holds the cell. One matrix alone goes another way through the batched product than two or more,
-    so a lone cell is trained beside a copy.
+    so a lone cell is trained beside a copy; a network that does not stack there trains its cells one by one.
     """
-    if len(cells) == 1:
-        return train_stack(network, regularizer, recipe, [*cells, *cells], device, on_progress)[:1]
+    if not network.stacks_on(device.type):
+        outcomes = []
+        for number, cell in enumerate(cells):
+
+            def of_all(fraction: float, number: int = number) -> None:
+                on_progress((number + fraction) / len(cells))
+
+            outcomes += _train(network, methods, recipe, [cell], device, of_all)
+        return outcomes
+    if len(cells) == 1 and device.type == "cpu":
+        (outcome, _) = _train(network, methods, recipe, [*cells, *cells], device, on_progress)
+        outcome.seconds *= 2  # the copy is not a cell
+        return [outcome]
+    return _train(network, methods, recipe, cells, device, on_progress)
+
+
+def _train(
+    network: Network,
+    methods: Methods,
+    recipe: Recipe,
+    cells: Sequence[CellPlan],
+    device: torch.device,
+    on_progress: Callable[[float], None],
+) -> list[Outcome]:
     started = time.perf_counter()
-    training = _Training(network, regularizer, recipe, cells, device)
+    training = _Training(network, methods, recipe, cells, device)
     stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     history: list[list[dict[str, float]]] = [[] for _ in cells]
-    for epoch, end in enumerate(training.epoch_ends, start=1):
+    for epoch, end in training.history_ends:
         training.run_until(end)
-        for rows, row in zip(history, training.epoch_row(epoch, probe.measure(stack)), strict=True):
+        measures = probe.measure(stack)
+        if end in training.off_training_ends:
+            measures |= probe.measure_off_training(stack)
+        for rows, row in zip(history, training.epoch_row(epoch, measures), strict=True):
             rows.append(row)
         on_progress(end / training.steps)
     outcomes = _evaluate(stack, [cell.split for cell in cells])
@@ -101,30 +139,38 @@ def train_stack(
 
 def predict_seconds(
     network: Network,
-    regularizer: Regularizer,
+    methods: Methods,
     recipe: Recipe,
     cells: Sequence[CellPlan],
     device: torch.device,
 ) -> float:
-    """How long `train_stack` would take, from three warm steps, one probe and one pass over 512 test rows."""
-    cells = [*cells, *cells] if len(cells) == 1 else cells
-    training = _Training(network, regularizer, replace(recipe, steps=6), cells, device)
+    """How long `train_stack` would take, from three warm steps, two probes and one pass over 512 training rows."""
+    if not network.stacks_on(device.type) and len(cells) > 1:
+        return len(cells) * predict_seconds(network, methods, recipe, cells[:1], device)
+    if len(cells) == 1 and device.type == "cpu" and network.stacks_on("cpu"):
+        cells = [*cells, *cells]
+    training = _Training(network, methods, replace(recipe, steps=6), cells, device)
     stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     split = cells[0].split
     n, passes = len(split.y_train), len(split.y_eval) * (1 + len(split.severities))
     training.run_until(3)
     step = _timed(lambda: training.run_until(6), device) / 3
+    probe.measure(stack)
     epoch = _timed(lambda: probe.measure(stack), device)
+    off_training = _timed(lambda: probe.measure_off_training(stack), device)
     head = min(512, n)
     forward = _timed(lambda: train_counts(stack, [cell.split for cell in cells], head), device)
     steps = step_count(recipe, n)
-    epochs = len(epoch_ends(n, training.batch_size, steps))
-    return steps * step + epochs * epoch + forward * (passes + n) / head
+    rows = len(evenly(epoch_ends(n, training.batch_size, steps), HISTORY_ROWS))
+    probes = rows * epoch + min(rows, OFF_TRAINING_ROWS) * off_training
+    return steps * step + probes + forward * (passes + n) / head
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
     """Wall seconds of the work, its kernels on the device included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     started = time.perf_counter()
     work()
     if device.type == "cuda":
@@ -138,20 +184,31 @@ class _Training:
     def __init__(
         self,
         network: Network,
-        regularizer: Regularizer,
+        methods: Methods,
         recipe: Recipe,
         cells: Sequence[CellPlan],
         device: torch.device,
     ) -> None:
         rngs = [np.random.Generator(np.random.PCG64(cell.streams.initialization)) for cell in cells]
         self.parameters = StackedParameters(network.initial(rngs), device)
+        split = cells[0].split
         strength = torch.tensor([cell.strength for cell in cells], dtype=torch.float32, device=device)
-        streams = seeded_generators([cell.streams.penalty for cell in cells], device)
-        self.stack = Stack(network, self.parameters.views, regularizer, strength, streams)
-        self.n = len(cells[0].split.y_train)
+        others = [Method(other, torch.full_like(strength, fixed)) for other, fixed in methods.others]
+        self.stack = Stack(
+            network,
+            self.parameters.views,
+            [Method(methods.studied, strength), *others],
+            seeded_generators([cell.streams.penalty for cell in cells], device),
+            TASKS[split.task],
+            {name: buffer.to(device) for name, buffer in network.initial_buffers(len(cells)).items()},
+        )
+        self.n = len(split.y_train)
         self.batch_size = min(recipe.batch_size, self.n)
         self.steps = step_count(recipe, self.n)
-        self.epoch_ends = epoch_ends(self.n, self.batch_size, self.steps)
+        ends = epoch_ends(self.n, self.batch_size, self.steps)
+        kept = set(evenly(ends, HISTORY_ROWS))
+        self.history_ends = [(epoch, end) for epoch, end in enumerate(ends, start=1) if end in kept]
+        self.off_training_ends = set(evenly(sorted(kept), OFF_TRAINING_ROWS))
         self.x, self.y, offsets = _training_rows([cell.split for cell in cells], device)
         orders = [batch_order(cell.streams.batches, self.n, self.steps, self.batch_size) for cell in cells]
         rows = np.stack([order + offset for order, offset in zip(orders, offsets, strict=True)], axis=1)
@@ -161,6 +218,11 @@ class _Training:
             recipe.optimizer.name, self.parameters.storages, self.lr, recipe.optimizer.options
         )
         self.schedule = get_schedule(recipe.schedule.name, recipe.schedule.options)
+        self.input_shape = split.input_shape
+        self.augmentation = get_augmentation(
+            recipe.augmentation.name, recipe.augmentation.options, split.input_shape
+        )
+        self.augmentation_streams = seeded_generators([cell.streams.augmentation for cell in cells], device)
         self.step = 0
         self.epoch_start = 0
         self.loss_sum = torch.zeros(len(cells), device=device)
@@ -179,36 +241,49 @@ class _Training:
         stack, rows = self.stack, self.rows[self.step]
         lr = self.lr * self.schedule(self.step, self.steps)
         x = self.x.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        if stack.regularizer.input_gradient:
+        if self.augmentation is not None:
+            x = self.augmentation.apply(x, self.input_shape, self.augmentation_streams)
+        if stack.needs_input_gradient:
             x.requires_grad_()
         trace = stack.forward(x, self.y[rows], training=True)
         loss = trace.losses.mean(1)
-        penalty = stack.penalty(trace)
-        objective = loss if penalty is None else loss + stack.strength * penalty
+        penalties = stack.penalties(trace)
+        objective = loss
+        for method, penalty in zip(stack.methods, penalties, strict=True):
+            if penalty is not None:
+                objective = objective + method.strength * penalty
         # The objectives of the cells are added only so that one backward pass serves all: no parameter
         # appears in two of them.
         gradients = torch.autograd.grad(objective.sum(), list(stack.parameters.values()))
         self.parameters.set_gradients(gradients)
         with torch.no_grad():
-            if stack.regularizer.decay is not None:
-                stack.regularizer.decay(stack.weights, stack.strength, lr)
+            stack.decay(lr)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
             self.step += 1
             self.loss_sum += loss
-            if penalty is not None:
-                self.penalty_sum += penalty
+            if penalties[0] is not None:
+                self.penalty_sum += penalties[0]
             broken = ~torch.isfinite(objective) & (self.diverged_at == 0)
             self.diverged_at.masked_fill_(broken, self.step)
 
-    def epoch_row(self, epoch: int, measures: dict[str, Tensor]) -> list[dict[str, float]]:
-        """One history row a cell: the epoch's mean loss and penalty beside the probe's measures."""
+    def epoch_row(self, epoch: int, measures: Measures) -> list[dict[str, float]]:
+        """One history row a cell: mean loss and penalty since the row before, beside the probe's measures.
+
+        The penalty is that of the method under study, before its strength. What is not finite is left out.
+        """
         steps = self.step - self.epoch_start
-        columns = {"loss": self.loss_sum / steps, "penalty": self.penalty_sum / steps, **measures}
+        columns = {"loss": self.loss_sum / steps, **measures}
+        if self.stack.methods[0].regularizer.penalty is not None:
+            columns["penalty"] = self.penalty_sum / steps
         values = {name: column.double().tolist() for name, column in columns.items()}
         return [
-            {"epoch": epoch, "step": self.step, **{name: value[cell] for name, value in values.items()}}
+            {
+                "epoch": epoch,
+                "step": self.step,
+                **{name: value[cell] for name, value in values.items() if math.isfinite(value[cell])},
+            }
             for cell in range(self.stack.size)
         ]
 
@@ -232,16 +307,18 @@ def _evaluate(stack: Stack, splits: Sequence[Split]) -> list[Outcome]:
     clean, *noisy = test_counts(stack, splits)
     train = train_counts(stack, splits)
     n_train = len(splits[0].y_train)
+    fitted = fits(stack, splits)
     return [
         Outcome(
             status="done",
             steps=0,
             seconds=0.0,
             n_eval=len(split.y_eval),
-            clean_correct=int(clean.correct[cell]),
+            clean_correct=None if clean.correct is None else int(clean.correct[cell]),
             test_loss=float(clean.loss[cell]),
-            train_accuracy=int(train.correct[cell]) / n_train,
-            noisy_correct=tuple(int(counts.correct[cell]) for counts in noisy),
+            train_accuracy=None if train.correct is None else int(train.correct[cell]) / n_train,
+            noisy_correct=tuple(int(counts.correct[cell]) for counts in noisy if counts.correct is not None),
+            fits=fitted[cell],
         )
         for cell, split in enumerate(splits)
     ]
@@ -251,4 +328,5 @@ def _mark_diverged(outcome: Outcome, step: int) -> None:
     outcome.status, outcome.steps = "diverged", step
     outcome.clean_correct = outcome.test_loss = outcome.train_accuracy = None
     outcome.noisy_correct = ()
+    outcome.fits = ()
     outcome.history = [row for row in outcome.history if row["step"] < step]

@@ -18,7 +18,7 @@ BAD_ARRAYS = {
     ("arguments", "words"),
     [
         (["activation=swish"], ["activation=swish", "cubic, gelu, relu, silu, tanh"]),
-        (["regularizer=l2"], ["regularizer=l2", "dreg, dropout, igpen, none"]),
+        (["regularizer=l2"], ["regularizer=l2", "dreg, dropout, frobreg, igpen, jacreg, none"]),
         (["dataset=imagenet"], ["dataset=imagenet", "cifar10", "toy_text"]),
         (["model=resnet200"], ["model=resnet200", "mlp"]),
         (["-m", "experiment=papre"], ["experiment=papre", "paper_cpu, quickstart"]),

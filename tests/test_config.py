@@ -9,6 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.activations import ACTIVATIONS
+from dreg_sweep.augment import AUGMENTATIONS
 from dreg_sweep.compose import GridComposer, compose_grid
 from dreg_sweep.config import cell_from_config, conf_dir, settings_from_config
 from dreg_sweep.data import SOURCES
@@ -51,11 +52,10 @@ def one_cell(*overrides):
 @pytest.mark.parametrize(
     ("group", "registry"),
     [
-        ("regularizer", REGULARIZERS),
         ("model", MODELS),
         ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),
-        ("dataset", SOURCES),
+        ("augmentation", AUGMENTATIONS),
     ],
 )
 def test_file_names_are_the_registry_keys_and_the_names_inside(group, registry):
@@ -64,10 +64,42 @@ def test_file_names_are_the_registry_keys_and_the_names_inside(group, registry):
         assert one_cell(f"{group}={level}").config[group]["name"] == level
 
 
-def test_every_regularizer_file_is_accepted_by_its_function():
+def test_every_regularizer_file_is_accepted_by_its_functions():
+    assert {level for level in levels("regularizer") if "+" not in level} == set(REGULARIZERS)
     for level in levels("regularizer"):
-        spec = one_cell(f"regularizer={level}").regularizer
-        assert get_regularizer(spec.name, spec.strength, spec.options).options == spec.options
+        first = one_cell(f"regularizer={level}").regularizer
+        assert first.level == level
+        for spec in (first, *first.also):
+            assert get_regularizer(spec.name, spec.strength, spec.options).options == spec.options
+
+
+def test_every_dataset_file_names_itself_and_a_source():
+    found = [one_cell(f"dataset={level}").dataset for level in levels("dataset")]
+    assert [dataset.name for dataset in found] == levels("dataset")
+    assert {dataset.source for dataset in found} == set(SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "cells"),
+    [("gradreg_mnist", 100), ("gradreg_fashion", 100), ("gradreg_sizes", 400), ("gradreg_cifar", 20)],
+)
+def test_the_grids_of_the_second_study(experiment, cells):
+    grid = compose_grid(*experiment_jobs(experiment)).cells
+    assert len({cell.key for cell in grid}) == len(grid) == cells
+    strengths = {cell.regularizer.level: cell.regularizer.strength for cell in grid}
+    cifar = experiment == "gradreg_cifar"
+    assert strengths["double_backprop"] == (1.0 if cifar else 50.0)
+    assert strengths["spectreg"] == (0.003 if cifar else 0.03)
+    assert strengths["confidence_penalty"] == pytest.approx(0.003 * 128 if cifar else 0.01 * 50)
+    always = {(spec.name, spec.strength) for cell in grid for spec in cell.regularizer.always}
+    assert always == ({("weight_decay_l2", 0.003)} if cifar else {("dropout", 0.5), ("weight_decay_l2", 5e-4)})
+
+
+def test_a_grid_of_strengths_has_one_baseline():
+    grid = compose_grid(*experiment_jobs("gradreg_toy")).cells
+    assert len(grid) == 2 * 5 * (1 + 3 * 6)
+    assert {cell.regularizer.strength for cell in grid if cell.regularizer.name == "none"} == {0.0}
+    assert all("strength=" not in cell.key for cell in grid if cell.regularizer.name == "none")
 
 
 def test_the_papers_strength_is_ten_to_the_minus_two_and_a_half():
@@ -263,7 +295,7 @@ PINNED = (4749132659965046256, 6635741530361897455, 3569711383630109025)
         ("rerun=maybe", "rerun=maybe is unknown; choose one of: failed, stale, all, none"),
         ("slots=0", "slots=0 must be a whole number of at least 1"),
         ("dry_run=perhaps", "dry_run=perhaps must be true or false"),
-        ("dataset.modality=sound", "dataset.modality=sound is unknown; choose one of: text, vision"),
+        ("dataset.modality=sound", "dataset.modality=sound is unknown; choose one of: tabular, text, vision"),
         ("noise.pixel_sigma=[0.5,-1]", "-1.0 is not a number above 0"),
         ("seed=9223372036854775808", "must be a whole number of at least 0 and below 2^63"),
         ("dataset.path=3", "dataset.path=3 must be a text"),

@@ -105,6 +105,23 @@ def test_images_are_standardized_by_their_own_training_rows() -> None:
     assert split.x_train.flags["C_CONTIGUOUS"]
 
 
+def test_a_row_of_images_unfolds_into_channels_height_and_width() -> None:
+    """What a convolution relies on, and that features unfold into nothing but themselves."""
+    x = np.zeros((90, 4, 6, 3), np.uint8)
+    x[7, 2, 5, 1] = 255
+    arrays = {**image_arrays(90, 20), "x_train": x, "x_test": x[:20]}
+    split = make_split(array_data(IMAGES, arrays, "made up"), None, 0, "test", LADDER, None)
+    assert split.input_shape == (3, 4, 6)
+    brightest = split.x_train.reshape(90, *split.input_shape).argmax()
+    assert np.unravel_index(brightest, (90, 3, 4, 6)) == (7, 1, 2, 5)
+    features = {**arrays, "x_train": x.reshape(90, -1), "x_test": x[:20].reshape(20, -1)}
+    split = make_split(array_data(IMAGES, features, "made up"), None, 0, "test", LADDER, None)
+    assert split.input_shape == (72,)
+    assert np.unravel_index(split.x_train.argmax(), (90, 72)) == (7, (2 * 6 + 5) * 3 + 1)
+    assert split.task == "classification"
+    assert split.n_outputs == 3
+
+
 def test_a_constant_channel_is_centred_and_divided_by_one() -> None:
     x = image_arrays()["x_train"].copy()
     x[..., 1] = 7

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.commands import cells, run
+from tests.networks import image_cell, train_images
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,6 +31,40 @@ def test_the_gpu_agrees_with_the_cpu_but_for_rounding(swept):
     plain = gpu["regularizer"] != "dropout"  # whose masks come from the device's own generator
     np.testing.assert_allclose(gpu["clean_accuracy"][plain], cpu["clean_accuracy"][plain], atol=0.01)
     np.testing.assert_allclose(gpu["test_loss"][plain], cpu["test_loss"][plain], rtol=0.02)
+
+
+@pytest.fixture
+def float32_convolutions():
+    """As a worker has them."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize("model", ["lenet", "resnet"])
+@pytest.mark.parametrize(
+    "regularizer", ["none", "dropout", "spectral_norm", "dreg", "double_backprop", "spectreg"]
+)
+def test_images_trained_as_one_agree_with_each_trained_alone(model, regularizer, float32_convolutions):
+    strength = {"dropout": 0.3, "spectral_norm": 1.0}.get(regularizer, 0.001)
+    plans = [image_cell(seed, strength) for seed in range(3)]
+    together = train_images(plans, model, regularizer, device="cuda")
+    for plan, ours in zip(plans, together, strict=True):
+        (alone,) = train_images([plan], model, regularizer, device="cuda")
+        assert ours.status == alone.status == "done"
+        assert ours.test_loss == pytest.approx(alone.test_loss, rel=1e-2)
+        for name in ("loss", "penalty", "input_gradient_mean", "logit_jacobian_near"):
+            assert ours.history[-1][name] == pytest.approx(alone.history[-1][name], rel=2e-2)
+
+
+@pytest.mark.parametrize("model", ["lenet", "resnet"])
+@pytest.mark.parametrize("regularizer", ["none", "dreg", "double_backprop"])  # nothing of the device's generator
+def test_images_on_the_gpu_agree_with_the_cpu_but_for_rounding(model, regularizer, float32_convolutions):
+    plans = [image_cell(seed, 0.001) for seed in range(2)]
+    outcomes = [train_images(plans, model, regularizer, device=device) for device in ("cuda", "cpu")]
+    for gpu, cpu in zip(*outcomes, strict=True):
+        assert gpu.test_loss == pytest.approx(cpu.test_loss, rel=1e-2)
 
 
 def test_a_dry_run_packs_the_gpu(tmp_path):

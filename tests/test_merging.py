@@ -46,7 +46,8 @@ def put(store, sequence, cells):
     own = [{**row, "activation": mark} for row in rows if row["status"] != "failed"]
     noise = [{**row, "severity": s} for row in own for s in (1.0, 2.0)]
     history = [{**row, "epoch": e, "slope_sq": [0.5]} for row in own for e in range(3)]
-    store.write_stack(sequence, StackRows(rows, noise, history))
+    fits = [{**row, "place": place, "x1": [0.5, 1.0]} for row in own for place in ("train", "test")]
+    store.write_stack(sequence, StackRows(rows, noise, history, fits))
 
 
 def read(name, schema=None, out="out"):
@@ -230,14 +231,14 @@ def test_folders_that_cannot_be_merged_are_refused(folder):
 
 
 def test_an_empty_folder_is_taken_and_the_merged_one_goes_on(folder, monkeypatch):
-    monkeypatch.setattr(merging, "ROWS_A_FILE", {"cells": 2, "noise": 2, "history": 4})
+    monkeypatch.setattr(merging, "ROWS_A_FILE", {"cells": 2, "noise": 2, "history": 4, "fits": 4})
     folder("A", {"a": DONE, "b": DONE}, {"c": DONE}, {"d": DONE})
     folder("B", {"e": DONE})
     out = folder("out")
     (out.folder / ".lock").touch()
     assert merged("A", "B").cells == 5
     numbers = [[int(path.name[:8]) for path in parquet_files(out.folder / name)] for name in SCHEMAS]
-    assert numbers == [[1, 2, 3, 4], [1, 2, 3, 4], [2, 3, 4]]  # the last of cells/ is the last of all
+    assert numbers == [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3], [2, 3, 4]]  # the last of cells/ is the last of all
     with sole_runner(out.folder):
         put(out, out.next_sequence(), {"a": {**DONE, "config_hash": "new"}})
         out.compact()

@@ -13,37 +13,48 @@ PACKAGE = Path(provenance.__file__).parent
 
 @pytest.fixture
 def fingerprint(tmp_path, monkeypatch):
-    """The fingerprint of (activation, regularizer) after an edit of a copy of the package."""
+    """The fingerprint of (activation, methods, model) after an edit of a copy of the package."""
     copy = tmp_path / "dreg_sweep"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "_PACKAGE", copy)
 
-    def after(module="train.py", old="", new="", cell=("relu", "dreg")):
+    def after(module="train.py", old="", new="", cell=("relu", ("dreg",), "mlp")):
         text = (copy / module).read_text()
         assert old in text
         (copy / module).write_text(text.replace(old, new, 1) if old else text)
-        for cached in (provenance.code_fingerprint, provenance._digest_of_module, provenance._tree):
-            cached.cache_clear()
+        forget()
         return provenance.code_fingerprint(*cell)
 
+    def forget():
+        for function in vars(provenance).values():
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
+
     yield after
-    for cached in (provenance.code_fingerprint, provenance._digest_of_module, provenance._tree):
-        cached.cache_clear()
+    forget()
 
 
 def test_comments_and_docstrings_do_not_count(fingerprint):
     before = fingerprint()
-    assert fingerprint("regularizers.py", '"""Layer-wise Jacobian penalty', '"""A Jacobian penalty') == before
+    assert (
+        fingerprint("regularizers/layer_jacobians.py", '"""Layer-wise Jacobian penalty', '"""A Jacobian penalty')
+        == before
+    )
     assert fingerprint("train.py", "\n\n", "\n\n# A remark.\n\n\n") == before
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("regularizers.py", "torch.stack(terms).sum(0)", "torch.stack(terms).mean(0)"),  # dreg's own
-        ("regularizers.py", "norms.append((layer.slope", "norms.append((2 * layer.slope"),  # reached from dreg
+        ("regularizers/layer_jacobians.py", "torch.stack(terms).sum(0)", "torch.stack(terms).mean(0)"),  # its own
+        (
+            "regularizers/layer_jacobians.py",
+            "return [(layer.slope",
+            "return [(2 * layer.slope",
+        ),  # reached from dreg
         ("activations.py", "return torch.relu(z)", "return torch.relu(z) + 1"),
-        ("models.py", "baddbmm", "baddbmm_"),
+        ("models/mlp.py", "baddbmm", "baddbmm_"),  # reached from another module
+        ("models/trace.py", "weight.flatten(2).mT", "weight.flatten(2)"),
         ("data/split.py", "CHUNK = 1024", "CHUNK = 512"),
         ("streams.py", '"penalty", *paired', '"penalties", *paired'),
     ],
@@ -55,8 +66,14 @@ def test_what_decides_the_numbers_counts(fingerprint, module, old, new):
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("regularizers.py", "return gradient.square().sum(2).mean(1)", "return gradient.square().sum(2).sum(1)"),
-        ("regularizers.py", '"dreg": Regularizer', '"mine": Regularizer(),\n    "dreg": Regularizer'),
+        (
+            "regularizers/input_gradients.py",
+            "return gradient.square().sum(2)",
+            "return 2 * gradient.square().sum(2)",
+        ),
+        ("models/lenet.py", "max_pool2d", "avg_pool2d"),
+        ("augment.py", "self.pad", "2 * self.pad"),
+        ("regularizers/registry.py", '"dreg": Regularizer', '"mine": Regularizer(),\n    "dreg": Regularizer'),
         ("activations.py", "return torch.tanh(z)", "return torch.tanh(2 * z)"),
         ("status.py", "_NAMED_AT_MOST = 10", "_NAMED_AT_MOST = 11"),
     ],
@@ -72,5 +89,11 @@ def test_the_digest_is_the_same_in_every_version_of_python():
 
 
 def test_levels_differ():
-    pairs = {provenance.code_fingerprint(a, r) for a in ("relu", "tanh") for r in ("none", "dreg", "igpen")}
-    assert len(pairs) == 6
+    found = {
+        provenance.code_fingerprint(activation, methods, model, augmentation)
+        for activation in ("relu", "tanh")
+        for methods in (("none",), ("dreg",), ("igpen",), ("igpen", "dropout"))
+        for model in ("mlp", "lenet", "resnet")
+        for augmentation in ("none", "crop_flip")
+    }
+    assert len(found) == 2 * 4 * 3 * 2

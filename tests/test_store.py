@@ -312,7 +312,7 @@ def test_joining_while_stacks_train_leaves_alone_what_they_may_still_write(store
 
 
 def test_large_joined_files_are_not_copied_again(store, monkeypatch):
-    monkeypatch.setattr(joining, "ROWS_A_FILE", {"cells": 4, "noise": 4, "history": 8})
+    monkeypatch.setattr(joining, "ROWS_A_FILE", {"cells": 4, "noise": 4, "history": 8, "fits": 4})
     for sequence in range(1, 12):
         store.write_stack(sequence, rows(f"c{sequence}"))
         store.compact()

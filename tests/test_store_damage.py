@@ -100,7 +100,7 @@ def test_what_is_stale_for_no_known_field_is_stale_by_its_hash(store, config):
 
 @pytest.mark.parametrize("wrong", ["data", "type"])
 def test_joining_leaves_alone_what_it_cannot_read_and_what_that_would_replace(store, monkeypatch, wrong):
-    monkeypatch.setattr(joining, "ROWS_A_FILE", {"cells": 2, "noise": 2, "history": 2})
+    monkeypatch.setattr(joining, "ROWS_A_FILE", {"cells": 2, "noise": 2, "history": 2, "fits": 2})
     for sequence, key in enumerate("abca", start=1):
         store.write_stack(sequence, rows(key))
     path = parquet_files(store.folder / "noise")[3]

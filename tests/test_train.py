@@ -11,11 +11,11 @@ from torch.autograd.functional import jacobian
 
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.cells import Recipe, ScheduleSpec
-from dreg_sweep.evaluate import Probe
+from dreg_sweep.probe import Probe, Rows
 from dreg_sweep.regularizers import REGULARIZERS
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.stack import batch_order
-from dreg_sweep.train import epoch_ends, predict_seconds, step_count
+from dreg_sweep.train import Methods, epoch_ends, predict_seconds, step_count
 from tests.engine import ADAMW, SGD, cell_plan, double_stack, random_split, small_recipe, train
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -27,6 +27,15 @@ STRENGTH = {
     "spectral_norm": 1.0,
     "igpen": 0.1,
     "dreg": 0.01,
+    "double_backprop": 0.1,
+    "spectreg": 0.01,
+    "frobreg": 0.01,
+    "jacreg": 0.1,
+    "onehot": 0.01,
+    "random_onehot": 0.01,
+    "confidence_penalty": 0.1,
+    "weight_decay_l2": 0.01,
+    "spectral_penalty": 0.01,
 }
 
 
@@ -161,7 +170,7 @@ def test_history_has_a_row_an_epoch_with_what_the_probe_saw():
 def test_the_probe_measures_the_jacobian_norm_of_each_layer():
     stack, x, y = double_stack("dropout", "tanh", size=2)
     x = x.detach()
-    measured = Probe(x, y).measure(stack)
+    measured = Probe(*[Rows(x, y)] * 3).measure(stack)
     for cell in range(2):
         rows = x[cell]
         for number, layer in enumerate(stack.forward(x, y, training=False).layers[:-1], start=1):
@@ -208,13 +217,13 @@ def test_schedules():
 
 
 def test_prediction_grows_with_the_work():
-    from dreg_sweep.models import MLP
+    from dreg_sweep.models.mlp import MLP
     from dreg_sweep.regularizers import get_regularizer
 
     split = random_split(0)
-    network = MLP(7, (6, 5), split.n_classes, ACTIVATIONS["relu"])
-    method = get_regularizer("none", 0.0, {})
+    network = MLP(7, (6, 5), split.n_outputs, ACTIVATIONS["relu"])
+    methods = Methods(get_regularizer("none", 0.0, {}))
     arguments = ([cell_plan(0)], torch.device("cpu"))
-    short = predict_seconds(network, method, small_recipe(steps=10), *arguments)
-    long = predict_seconds(network, method, small_recipe(steps=100_000), *arguments)
+    short = predict_seconds(network, methods, small_recipe(steps=10), *arguments)
+    long = predict_seconds(network, methods, small_recipe(steps=100_000), *arguments)
     assert long > 100 * short > 0

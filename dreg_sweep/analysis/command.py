@@ -6,6 +6,7 @@ Only the argument parser is imported at the top: `--help` and a mistyped option 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="default: RESULTS_DIR/analysis (RESULTS_DIR/comparison for several)",
     )
-    add("--treatment", metavar="NAME", help="regularizer to test (default dreg)")
+    add(
+        "--treatment",
+        metavar="NAME",
+        help="regularizer to test (default dreg, else the first of another built-in study)",
+    )
     add("--baseline", metavar="NAME", help="regularizer without treatment, for differences (default none)")
     add("--metric", metavar="NAME", help="what comes first: overall, clean, noisy, or any column with numbers")
     add("--lower-is-better", action="store_true", help="of that column (known of test_loss, seconds and steps)")
@@ -53,7 +58,12 @@ def parser() -> argparse.ArgumentParser:
         help="tests that share Holm's correction: rivals (default: all rivals, each metric by itself), all (all "
         "metrics together), or the rivals a,b,c",
     )
-    add("--claims", type=Path, metavar="FILE", help="YAML with the claims to judge (default: the DREG study's)")
+    add(
+        "--claims",
+        type=Path,
+        metavar="FILE",
+        help="YAML with the claims to judge (default: the study's of the treatment)",
+    )
     add(
         "--where",
         action="append",
@@ -121,12 +131,15 @@ def _telling(what: str) -> "AbstractContextManager[Any]":
 def _compute(data: "Data", options: argparse.Namespace, study: "Study | None") -> "Results":
     from dreg_sweep.analysis.pairing import choose_family
     from dreg_sweep.analysis.results import compute
-    from dreg_sweep.analysis.study import refuse_unpaired, roles
+    from dreg_sweep.analysis.study import default_treatment, refuse_unpaired, roles
 
-    treatment, baseline = roles(data.grid.levels["regularizer"], options.treatment, options.baseline)
+    levels = data.grid.levels["regularizer"]
+    treatment, baseline = roles(levels, options.treatment, options.baseline)
     refuse_unpaired(data.grid, treatment)
-    rivals = [level for level in data.grid.levels["regularizer"] if level != treatment]
-    return compute(data, treatment, baseline, choose_family(options.family, rivals), study)
+    rivals = [level for level in levels if level != treatment]
+    results = compute(data, treatment, baseline, choose_family(options.family, rivals), study)
+    chosen = default_treatment(levels)[1] if options.treatment is None else ""
+    return replace(results, remarks=(chosen, *results.remarks)) if chosen else results
 
 
 def _shared_study(data: "list[Data]", options: argparse.Namespace) -> "Study":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import AXES, Grid
-from dreg_sweep.analysis.pairing import UNITS, primary
+from dreg_sweep.analysis.pairing import UNITS, primary, primary_unit
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.results import Results
@@ -166,7 +166,7 @@ def conclusions(results: Sequence[Results], names: Sequence[str]) -> Table:
         name="conclusions",
         title=f"Conclusions about {results[0].treatment}: {flips} of the {both} tested in several sweeps flipped",
         caption=sentences(
-            f"Two-sided signed-rank test, paired by {UNITS['dataset'].label}, after {results[0].family.sentence}. "
+            f"Two-sided signed-rank test, paired by {_units(results)}, after {results[0].family.sentence}. "
             "Flipped: better, worse and undecided are not the same in all sweeps that tested. That one sweep is "
             "significant and another is not does not show that they differ."
         ),
@@ -183,6 +183,11 @@ def conclusions(results: Sequence[Results], names: Sequence[str]) -> Table:
 
 
 NO_TEST = "no test"
+
+
+def _units(results: Sequence[Results]) -> str:
+    """The primary units of the sweeps: `dataset means`, and where they differ both."""
+    return " or ".join(dict.fromkeys(UNITS[primary_unit(one.data.grid)].label for one in results))
 
 
 def _yes(value: Any) -> str:
@@ -217,7 +222,7 @@ def claims_compared(results: Sequence[Results], names: Sequence[str]) -> Table:
     return Table(
         name="claims_compared",
         title=f"Claims: {flips} of the {both} judged in several sweeps flipped",
-        caption=f"Verdicts by {UNITS['dataset'].label}, after Holm's correction.",
+        caption=f"Verdicts by {_units(results)}, after Holm's correction.",
         values=frame,
         columns=(
             text("claim", "id"),

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreg_sweep.analysis import compare
+from dreg_sweep.analysis.chapters.parts import Drawing
 from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import Table, write
 from dreg_sweep.analysis.report.summary import claim_table, report
-from dreg_sweep.analysis.results import Drawing, Results
+from dreg_sweep.analysis.results import Results
 from dreg_sweep.analysis.scores import ACCURACIES, Metric
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ if TYPE_CHECKING:
 _TABLES = (
     "overall", "ranks", "standing", "rank_tests", "variance", "activation_by_regularizer",
     "activation_by_regularizer_by_group", "dataset_by_regularizer", "noise_ladder", "noise_retained", "scarcity",
-    "scarcity_trend", "pressure", "bootstrap", "coverage", "not_done", "claims", "tests", "changes", "differing",
-    "conclusions", "claims_compared",
+    "scarcity_trend", "size_tests", "strengths", "fits", "off_training", "off_training_reduction", "pressure",
+    "bootstrap", "coverage", "not_done", "claims", "tests", "changes", "differing", "conclusions",
+    "claims_compared",
 )  # fmt: skip
 _OF_A_METRIC = ("pairwise", "fragility")  # and `_` and the metric's name
 _FIGURES = (
     "clean_vs_noisy", "forest", "seeds", "critical_difference", "heatmap", "noise", "scarcity", "pressure",
+    "sizes", "strengths", "off_training", "off_training_course", "learning_curves",
 )  # fmt: skip
 _OF_A_SWEEP = ("forest", "heatmap")  # and `_` and the number of the sweep, in a comparison
+_NUMBERED = (*_OF_A_SWEEP, "fits")  # and `_` and a number
 _REPORT = "report.html"
 _STAGE = ".writing-"
 
@@ -203,7 +207,7 @@ def _leftovers(out: Path, written: Sequence[Path]) -> list[Path]:
     found = [out / "tables" / f"{name}.{ending}" for name in tables for ending in ("csv", "md", "tex")]
     for ending in ("png", "pdf"):
         found += [out / "figures" / f"{name}.{ending}" for name in _FIGURES]
-        for name in _OF_A_SWEEP:
+        for name in _NUMBERED:
             numbered = sorted((out / "figures").glob(f"{name}_*.{ending}"))
             found += [path for path in numbered if path.stem.removeprefix(f"{name}_").isdecimal()]
     kept = set(written)

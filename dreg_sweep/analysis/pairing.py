@@ -37,7 +37,6 @@ class Unit:
     caution: str = ""
 
 
-PRIMARY = "dataset"
 UNITS = {
     unit.name: unit
     for unit in (
@@ -66,10 +65,32 @@ UNITS = {
         ),
     )
 }
+# What the tests of a sweep on one dataset are about, and what not.
+_ONE_DATASET = (
+    "the data have one dataset, {dataset}, whose mean is a single pair: the tests speak about other seeds "
+    "(training subsets, initial weights, batch orders) on {dataset}, not about other datasets"
+)
 SIDES: tuple[Alternative, ...] = ("two-sided", "greater", "less")
 ZEROS: tuple[Zeros, ...] = get_args(Zeros)
 PRIMARY_SIDE: Alternative = "two-sided"
 PRIMARY_ZEROS: Zeros = "wilcox"
+
+
+def primary_unit(grid: Grid) -> str:
+    """The unit whose tests count: `dataset`, or `seed` where the grid has exactly one dataset.
+
+    Paired by dataset, one dataset is one pair, whose p is 1 whatever the data say. The levels decide, also those
+    without a result yet, so that the unit does not change while a sweep is under way.
+    """
+    return "seed" if len(grid.levels["dataset"]) == 1 else "dataset"
+
+
+def why_primary(grid: Grid) -> str:
+    """`dataset means`, or `seed means, since the data have one dataset ...`."""
+    unit = UNITS[primary_unit(grid)]
+    if unit.name == "dataset":
+        return unit.label
+    return f"{unit.label}, since {_ONE_DATASET.format(dataset=grid.levels['dataset'][0])}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +176,7 @@ def comparisons(
     """
     import pandas as pd
 
+    first = primary_unit(grid)
     rivals = [level for level in grid.compared if level != treatment]
     rows: list[dict[str, Any]] = []
     cases = [(side, rule) for side in sides for rule in ZEROS]
@@ -169,7 +191,7 @@ def comparisons(
                     "treatment": treatment,
                     "rival": rival,
                     "unit": unit.name,
-                    "primary": unit.name == PRIMARY,
+                    "primary": unit.name == first,
                     "alternative": side,
                     "zeros": rule,
                     "ties": "midranks",
@@ -232,8 +254,8 @@ def _corrected(frame: "pd.DataFrame", family: Family, metrics: int) -> "pd.DataF
 
 def primary(frame: "pd.DataFrame", metric: str, **chosen: Any) -> "pd.DataFrame":
     """The rows of `comparisons` for a metric under the primary unit, side and zero rule, or those chosen."""
-    wanted = {"unit": PRIMARY, "alternative": PRIMARY_SIDE, "zeros": PRIMARY_ZEROS, **chosen}
-    rows = frame[frame["metric"] == metric]
+    wanted = {"alternative": PRIMARY_SIDE, "zeros": PRIMARY_ZEROS, **chosen}
+    rows = frame[(frame["metric"] == metric) & (frame["primary"].astype(bool) | ("unit" in chosen))]
     for name, value in wanted.items():
         rows = rows[rows[name] == value]
     return rows.reset_index(drop=True)

@@ -28,12 +28,16 @@ SAFE = 2**62  # a sum of int64 numerators stays below
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of a cell. Printed as value × scale with `unit`; differences are called `points` in %."""
+    """A measure of a cell. Printed as value × scale with `unit`; differences are called `points` in %.
+
+    called: what it is, where the column's name does not say it.
+    """
 
     name: str
     scale: int = 100
     unit: str = "%"
     higher_is_better: bool = True
+    called: str = ""
 
     @property
     def sign(self) -> int:
@@ -47,8 +51,8 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """`overall accuracy`, or the column's name."""
-        return f"{self.name} accuracy" if self.name in ACCURACIES else self.name
+        """`overall accuracy`, `mean squared error`, or the column's name."""
+        return self.called or (f"{self.name} accuracy" if self.name in ACCURACIES else self.name)
 
     @property
     def slug(self) -> str:
@@ -57,7 +61,8 @@ class Metric:
 
 
 ACCURACIES = ("overall", "clean", "noisy")
-COSTS = ("test_loss", "seconds", "steps")  # columns of the store where lower is better
+REGRESSION = "test_loss"  # the metric of rows without any accuracy, and then the mean squared error
+COSTS = (REGRESSION, "seconds", "steps")  # columns of the store where lower is better
 # Columns with numbers that measure nothing about a cell.
 _FACTORS = ("seed", "strength", "train_size")
 _COUNTS = ("n_test", "n_noisy", "clean_correct", "noisy_correct")
@@ -69,24 +74,30 @@ def choose_metrics(frame: "pd.DataFrame", wanted: str | None, lower_is_better: b
 
     wanted: None, an accuracy (overall, clean, noisy, or the column clean_accuracy, noisy_accuracy), or a column
     with numbers. Where the rows have noisy accuracies all three are analysed, else clean alone; a column is
-    analysed by itself. Raises UserError, listing what there is to choose from, for a metric that the data do not
-    have and for a column that measures nothing.
+    analysed by itself. Rows without any accuracy are those of a regression, and their metric is the test loss.
+    Raises UserError, listing what there is to choose from, for a metric that the data do not have and for a column
+    that measures nothing.
     """
     noisy = bool(frame["noisy_accuracy"].notna().any())
-    accuracies = ACCURACIES if noisy else ("clean",)
-    name = (wanted or accuracies[0]).removesuffix("_accuracy")
+    regression = not noisy and not frame["clean_accuracy"].notna().any() and frame[REGRESSION].notna().any()
+    accuracies: tuple[str, ...] = ACCURACIES if noisy else () if regression else ("clean",)
+    name = (wanted or next(iter(accuracies), REGRESSION)).removesuffix("_accuracy")
     if name in accuracies:
         if lower_is_better:
             raise UserError(f"--lower-is-better does not fit {name} accuracy, of which higher is better")
         return tuple(Metric(other) for other in (name, *(other for other in accuracies if other != name)))
-    assert wanted is not None
+    wanted = wanted or name
     columns = measures(frame)
     if wanted not in columns:
         choices = ", ".join([*accuracies, *columns])
         raise UserError(f"metric {wanted} {_why_none(frame, wanted)}; choose one with --metric: {choices}")
     if wanted == "train_accuracy":
         return (Metric(wanted),)
-    return (Metric(wanted, 1, "", not (lower_is_better or wanted in COSTS)),)
+    stored = (
+        "config" in frame and frame["config"].notna().any()
+    )  # by our own sweep, whose loss of a regression is known
+    called = "mean squared error" if regression and stored and wanted == REGRESSION else ""
+    return (Metric(wanted, 1, "", not (lower_is_better or wanted in COSTS), called),)
 
 
 def measures(frame: "pd.DataFrame") -> list[str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.audit import DECLARED, TROUBLE, Audit, audit, refuse_unknown_status
+from dreg_sweep.analysis.claims.reading import BUILT_IN
 from dreg_sweep.analysis.grid import AXES, Grid, State
-from dreg_sweep.analysis.rows.levels import ordered
-from dreg_sweep.analysis.rows.reading import load_cells, load_declared, load_history, load_noise
+from dreg_sweep.analysis.rows import strengths
+from dreg_sweep.analysis.rows.levels import ordered, split
+from dreg_sweep.analysis.rows.reading import load_cells, load_declared, load_fits, load_history, load_noise
 from dreg_sweep.analysis.rows.select import (
     WHOLE,
     refuse_hidden_factors,
@@ -25,8 +27,7 @@ from dreg_sweep.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-TREATMENT = "dreg"
-BASELINE = "none"
+BASELINE = strengths.BASELINE
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Data:
     name: what the user called them. cells: all chosen rows, cells without a result included (status missing).
     main: those of each dataset's largest training size. audit: of `main`, and of every size. sizes: by training
     size, ascending, `WHOLE` for the whole set, a grid of all cells of that size; without sizes that have no
-    result, and empty where no dataset has several. noise, history: rows of those cells, if any. warnings: one
-    line each.
+    result, and empty where no dataset has several. noise, history, fits: rows of those cells, if any. strengths:
+    the regularizers of all these that are `name@strength`. warnings: one line each.
     """
 
     name: str
@@ -92,6 +93,8 @@ class Data:
     sizes: dict[float, Grid]
     noise: "pd.DataFrame | None"
     history: "pd.DataFrame | None"
+    fits: "pd.DataFrame | None"
+    strengths: strengths.Strengths
     warnings: tuple[str, ...]
 
     @property
@@ -110,7 +113,8 @@ def read(
 ) -> Data:
     """Read a results folder or file and arrange what `conditions` keep of it.
 
-    columns: our column → the file's. Raises UserError for whatever cannot be read, is not in the data, or would
+    columns: our column → the file's. Of a regularizer with several strengths each becomes a level of its own,
+    after the conditions were applied. Raises UserError for whatever cannot be read, is not in the data, or would
     have to be averaged over silently.
     """
     rows = load_cells(path, columns, measure=metric, brief=True)
@@ -118,6 +122,9 @@ def read(
     rows, configured = with_configured_factors(with_declared(rows, load_declared(path, brief=True)))
     rows = where(rows, conditions)
     metrics = choose_metrics(rows, metric, lower_is_better)
+    levels = strengths.find(rows)
+    rows = levels.applied(rows)
+    warnings += filter(None, [levels.line(rows)])
     scarce = has_sizes(rows, configured)
     main = at_largest_size(rows) if scarce else rows
     refuse_hidden_factors(main, configured)
@@ -129,6 +136,7 @@ def read(
             "unless they say otherwise; choose another with --where train_size=..."
         )
     state = _audited(main, metrics)
+    noise, history, fits = load_noise(path), load_history(path), load_fits(path)
     noticed = [f"train_size={size_name(size)}: {line}" for size, part in by_size.items() for line in part.warnings]
     return Data(
         name=str(path),
@@ -136,8 +144,10 @@ def read(
         main=main,
         audit=SweepAudit(state.grid, state.warnings, by_size),
         sizes={size: part.grid for size, part in by_size.items() if part.compared},
-        noise=load_noise(path),
-        history=load_history(path),
+        noise=None if noise is None else levels.applied(noise),
+        history=None if history is None else levels.applied(history),
+        fits=None if fits is None else levels.applied(fits),
+        strengths=levels,
         warnings=(*warnings, *(noticed if scarce else state.warnings)),
     )
 
@@ -273,19 +283,44 @@ def refuse_unpaired(grid: Grid, treatment: Any) -> None:
 def roles(levels: Sequence[Any], treatment: str | None, baseline: str | None) -> tuple[Any, Any | None]:
     """The treatment and the baseline among the regularizers with a result.
 
-    Defaults: dreg and none; without a `none` in the data the baseline is None. Raises UserError, listing the
-    regularizers, for one that is not in the data, and when both are the same.
+    Defaults: `default_treatment` and none; without a `none` in the data the baseline is None. Raises UserError,
+    listing the regularizers, for one that is not in the data, and when both are the same.
     """
     known = {str(level): level for level in ordered("regularizer", levels)}
-    names = ", ".join(known)
-    if (treatment or TREATMENT) not in known:
-        raise UserError(
-            f"treatment {treatment or TREATMENT} is not in the data; choose one with --treatment: {names}"
-        )
-    if baseline is not None and baseline not in known:
-        raise UserError(f"baseline {baseline} is not in the data; choose one with --baseline: {names}")
-    chosen = known[treatment or TREATMENT]
+    for role, name in (("treatment", treatment), ("baseline", baseline)):
+        if name is not None and name not in known:
+            raise _unknown(role, name, list(known))
+    chosen = known[treatment] if treatment is not None else default_treatment(levels)[0]
     against = known[baseline] if baseline is not None else known.get(BASELINE)
     if baseline is not None and against == chosen:
-        raise UserError(f"treatment and baseline are both {chosen}; choose two of: {names}")
+        raise UserError(f"treatment and baseline are both {chosen}; choose two of: {', '.join(known)}")
     return chosen, None if against == chosen else against
+
+
+def default_treatment(levels: Sequence[Any]) -> tuple[Any, str]:
+    """The first method that a built-in study is about and the data have, and a line on the choice if any.
+
+    Of a method at several strengths it is the one in the middle of its grid: the best would be chosen on the test
+    data. Raises UserError, listing the regularizers, where the data have no such method.
+    """
+    known = {str(level): level for level in ordered("regularizer", levels)}
+    asked = next(iter(BUILT_IN))
+    for method in BUILT_IN:
+        at = [name for name in known if split(name)[0] == method and name != method]
+        if method in known:
+            line = "" if method == asked else f"{asked} is not in the data: the treatment is {method}"
+            return known[method], line and f"{line}; choose another with --treatment"
+        if at:
+            level = strengths.middle(at)
+            return known[level], (
+                f"the treatment is {level}, in the middle of the {len(at)} strengths of {method} (the best would "
+                "be chosen on the test data); choose another with --treatment"
+            )
+    raise _unknown("treatment", asked, list(known))
+
+
+def _unknown(role: str, name: str, known: list[str]) -> UserError:
+    at = [level for level in known if split(level)[0] == name]
+    if at:
+        return UserError(f"{role} {name} has several strengths; choose one with --{role}: {', '.join(at)}")
+    return UserError(f"{role} {name} is not in the data; choose one with --{role}: {', '.join(known)}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from dreg_sweep.data import embedded, images, texts
+from dreg_sweep.data import embedded, functions, images, texts
 from dreg_sweep.data.arrays import Arrays, array_data, keep_npz, read_npz
 from dreg_sweep.data.prepared import ArrayData, Prepared, TextData
 from dreg_sweep.data.spec import DatasetSpec, check_options
@@ -113,6 +113,7 @@ SOURCES: dict[str, Source] = {
     **{name: published_texts(read) for name, read in PUBLISHED_TEXTS.items()},
     "digits": lambda spec, _: embedded.digits(spec),
     "toy_text": lambda spec, _: embedded.toy_text(spec),
+    "function": lambda spec, _: functions.function(spec),
     "arrays": own_arrays,
     "text_table": own_texts,
 }

@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dreg_sweep.errors import UserError, unknown_level
 
-MODALITIES = ("vision", "text")
+TaskName = Literal["classification", "regression"]
+
+MODALITIES = ("vision", "text", "tabular")
 REGIMES = ("clean", "messy")
 EVALUATE_ON = ("test", "validation")
 
@@ -79,3 +81,13 @@ def whole_number(spec: DatasetSpec, options: Mapping[str, Any], name: str, least
             f"dataset.options.{name}={value!r} of {spec.name} must be a whole number of at least {least}"
         )
     return value
+
+
+def real_number(spec: DatasetSpec, options: Mapping[str, Any], name: str, least: float) -> float:
+    """Option `name` as a finite float of at least `least`; `UserError` otherwise."""
+    value = options[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+        raise UserError(
+            f"dataset.options.{name}={value!r} of {spec.name} must be a finite number of at least {least:g}"
+        )
+    return float(value)

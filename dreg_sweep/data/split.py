@@ -1,22 +1,25 @@
-"""What one cell is trained and evaluated on, standardized with statistics of its own training rows."""
+"""What one cell is trained and evaluated on; images, features and texts standardized by its own training rows."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dreg_sweep.data import feature_cache
+from dreg_sweep.data.functions import Function, FunctionData, midpoints
 from dreg_sweep.data.pixel_noise import gaussian_rows
 from dreg_sweep.data.prepared import ArrayData, Prepared, TextData
 from dreg_sweep.data.seeding import digest
-from dreg_sweep.data.spec import NoiseLadder
+from dreg_sweep.data.spec import NoiseLadder, TaskName
 from dreg_sweep.data.stratify import Rows
 
 Floats = npt.NDArray[np.float32]
+Targets = Rows | Floats
 
 CHUNK = 1024  # rows turned to float at a time
 TINY = 1e-6  # a channel whose deviation is below this share of its largest value is constant: divided by 1
@@ -26,23 +29,26 @@ TINY = 1e-6  # a channel whose deviation is below this share of its largest valu
 class Split(ABC):
     """identity: equal for two splits of equal content, so that their memory can be shared.
 
-    x_train: (n, D) float32, C-contiguous, images flattened channel first. y_train: (n,), y_eval: (n_eval,),
-    int64 in 0..n_classes-1. input_shape: (C, H, W) or (D,). severities: the ladder of `corruption`
-    ("gaussian": σ in standardized units; "typos": share of the words).
+    x_train: (n, D) float32, C-contiguous, images flattened channel first. y_train, y_eval: classes, (n,) and
+    (n_eval,) int64 in 0..n_outputs-1; in regression (n, n_outputs) and (n_eval, n_outputs) float32.
+    input_shape: (C, H, W) of images, else (D,). n_outputs: classes, or numbers in a target. severities: the
+    ladder of `corruption` ("gaussian": σ in standardized units; "typos": share of the words; "none").
     """
+
+    task: ClassVar[TaskName]
 
     identity: str
     x_train: Floats
-    y_train: Rows
-    y_eval: Rows
+    y_train: Targets
+    y_eval: Targets
     input_shape: tuple[int, ...]
-    n_classes: int
+    n_outputs: int
     severities: tuple[float, ...]
     corruption: str
 
     @abstractmethod
     def eval_rows(self, severity: int | None, start: int, stop: int) -> Floats:
-        """Evaluation rows start to stop (cut at the end), (rows, D) float32 standardized, a fresh array.
+        """Evaluation rows start to stop (cut at the end), (rows, D) float32, a fresh array.
 
         severity: None = clean, else an index into `severities`. A row does not depend on the chunk it
         comes in. Asking for every severity of a chunk before the next chunk draws the noise only once.
@@ -52,6 +58,8 @@ class Split(ABC):
 @dataclass(frozen=True)
 class ArraySplit(Split):
     """Keeps the evaluation rows as stored (uint8 for images) and standardizes them chunk by chunk."""
+
+    task = "classification"
 
     source: npt.NDArray[np.generic]  # (N, H, W, C), the part the evaluation rows lie in
     rows: Rows
@@ -73,12 +81,45 @@ class ArraySplit(Split):
 class TextSplit(Split):
     """Holds the encoded evaluation texts, clean first and then each severity; memory-mapped where cached."""
 
+    task = "classification"
+
     encoded: tuple[Floats, ...]  # 1 + len(severities) arrays of (n_eval, D)
 
     def eval_rows(self, severity: int | None, start: int, stop: int) -> Floats:
         if severity is not None and not 0 <= severity < len(self.severities):
             raise IndexError(f"severity {severity} of {len(self.severities)}")
         return np.array(self.encoded[0 if severity is None else severity + 1][start:stop])
+
+
+@dataclass(frozen=True)
+class RegressionSplit(Split):
+    """Points of a known function, neither standardized nor corrupted: the fit of the raw function is studied."""
+
+    task = "regression"
+
+    y_train: Floats  # (n, 1)
+    y_eval: Floats  # (n_eval, 1)
+    x_eval: Floats  # (n_eval, D)
+    x_test: Floats  # (m, D), the test grid, also where a validation part is evaluated on
+    function: Function
+
+    def eval_rows(self, severity: int | None, start: int, stop: int) -> Floats:
+        if severity is not None:
+            raise IndexError(f"severity {severity} of 0")
+        return self.x_eval[start:stop].copy()
+
+    def places(self) -> Mapping[str, tuple[Floats, Floats]]:
+        """Where a fit is looked at: place → (inputs (m, D), targets (m, 1)), in the order train, between, test.
+
+        train: the training points with the targets they were given, noise and all. between: `midpoints` of the
+        training points. test: the test grid. The targets of both are without noise.
+        """
+        between = midpoints(self.x_train)
+        return {
+            "train": (self.x_train, self.y_train),
+            "between": (between, self.function(between)),
+            "test": (self.x_test, self.function(self.x_test)),
+        }
 
 
 def make_split(
@@ -97,46 +138,92 @@ def make_split(
     """
     rows = prepared.train_rows(train_size, seed, evaluate_on)
     part, eval_rows = prepared.eval_part(evaluate_on)
-    ladder = noise.text_rate if isinstance(prepared, TextData) else noise.pixel_sigma
-    key = digest(
-        prepared.fingerprint,
-        prepared.spec.name,  # names the noise
-        digest(rows.tolist()),
-        evaluate_on,
-        list(ladder),
-        list(prepared.input_shape),
-    )
-    shared: dict[str, Any] = {
-        "identity": key[:16],
-        "y_train": prepared.labels["train"][rows],
-        "y_eval": prepared.labels[part][eval_rows],
-        "input_shape": prepared.input_shape,
-        "n_classes": prepared.n_classes,
-        "severities": ladder,
-    }
-    if isinstance(prepared, TextData):
-        train_texts = [prepared.texts["train"][i] for i in rows]
-        eval_texts = [prepared.texts[part][i] for i in eval_rows]
-        x_train, *encoded = feature_cache.encoded(
-            key, train_texts, eval_texts, ladder, prepared, evaluate_on, cache_dir
+    return _SPLITTERS[type(prepared)](_Choice(prepared, rows, part, eval_rows, evaluate_on, cache_dir), noise)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which rows of a dataset make a split."""
+
+    prepared: Any  # of the type that the splitter is entered for
+    rows: Rows  # of the training part
+    part: str  # that the evaluation rows lie in
+    eval_rows: Rows
+    evaluate_on: str
+    cache_dir: Path | None
+
+    def key(self, ladder: tuple[float, ...]) -> str:
+        """64 hex digits of everything that a split follows from."""
+        return digest(
+            self.prepared.fingerprint,
+            self.prepared.spec.name,  # names the noise
+            digest(self.rows.tolist()),
+            self.evaluate_on,
+            list(ladder),
+            list(self.prepared.input_shape),
         )
-        return TextSplit(x_train=np.array(x_train), encoded=tuple(encoded), corruption="typos", **shared)
-    assert isinstance(prepared, ArrayData)
-    inputs = prepared.inputs["train"]
+
+    def fields(self, ladder: tuple[float, ...]) -> dict[str, Any]:
+        """The fields that a split of any kind has, but for x_train and corruption."""
+        return {
+            "identity": self.key(ladder)[:16],
+            "y_train": self.prepared.targets["train"][self.rows],
+            "y_eval": self.prepared.targets[self.part][self.eval_rows],
+            "input_shape": self.prepared.input_shape,
+            "n_outputs": self.prepared.n_outputs,
+            "severities": ladder,
+        }
+
+
+def _split_arrays(choice: _Choice, noise: NoiseLadder) -> ArraySplit:
+    data: ArrayData = choice.prepared
+    rows, inputs = choice.rows, data.inputs["train"]
     mean, scale = channel_statistics(inputs, rows)
-    x_train = np.empty((len(rows), prod(prepared.input_shape)), np.float32)
+    x_train = np.empty((len(rows), prod(data.input_shape)), np.float32)
     for start in range(0, len(rows), CHUNK):
         x_train[start : start + CHUNK] = standardize(inputs[rows[start : start + CHUNK]], mean, scale)
     return ArraySplit(
         x_train=x_train,
-        source=prepared.inputs[part],
-        rows=eval_rows,
+        source=data.inputs[choice.part],
+        rows=choice.eval_rows,
         mean=mean,
         scale=scale,
-        noise_key=(prepared.spec.name, evaluate_on),
+        noise_key=(data.spec.name, choice.evaluate_on),
         corruption="gaussian",
-        **shared,
+        **choice.fields(noise.pixel_sigma),
     )
+
+
+def _split_texts(choice: _Choice, noise: NoiseLadder) -> TextSplit:
+    data: TextData = choice.prepared
+    train_texts = [data.texts["train"][i] for i in choice.rows]
+    eval_texts = [data.texts[choice.part][i] for i in choice.eval_rows]
+    ladder = noise.text_rate
+    x_train, *encoded = feature_cache.encoded(
+        choice.key(ladder), train_texts, eval_texts, ladder, data, choice.evaluate_on, choice.cache_dir
+    )
+    return TextSplit(
+        x_train=np.array(x_train), encoded=tuple(encoded), corruption="typos", **choice.fields(ladder)
+    )
+
+
+def _split_function(choice: _Choice, noise: NoiseLadder) -> RegressionSplit:
+    data: FunctionData = choice.prepared
+    return RegressionSplit(
+        x_train=data.inputs["train"][choice.rows],
+        x_eval=data.inputs[choice.part][choice.eval_rows],
+        x_test=data.inputs["test"],
+        function=data.function,
+        corruption="none",
+        **choice.fields(()),
+    )
+
+
+_SPLITTERS: dict[type[Prepared], Callable[[_Choice, NoiseLadder], Split]] = {
+    ArrayData: _split_arrays,
+    TextData: _split_texts,
+    FunctionData: _split_function,
+}
 
 
 def channel_statistics(inputs: npt.NDArray[np.generic], rows: Rows) -> tuple[Floats, Floats]:

@@ -106,7 +106,7 @@ def _submit(
         plan = plan_cells(cells, settings, known, store)
         slot = Slot.start(context)
         try:
-            check_cells(cells, None, slot)
+            check_cells(cells, known, None, slot)
         finally:
             slot.stop()
         say_plan(plan)
@@ -175,7 +175,7 @@ class ArrayTask:
         known = gather(plan.pending, self.settings)
         slots = [Slot.start(context)]
         try:
-            devices = check_cells(plan.pending, self.settings.device, slots[0])
+            devices = check_cells(plan.pending, known, self.settings.device, slots[0])
             return train_pending(plan, known, self.settings, store, presence, devices, slots, context)
         finally:
             for slot in slots:

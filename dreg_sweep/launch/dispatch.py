@@ -14,7 +14,7 @@ from dreg_sweep.launch.messages import Broken, Finished, Progress, Unwritable, W
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.slots import Pauses, Slot, messages
-from dreg_sweep.provenance import code_fingerprint, code_version
+from dreg_sweep.provenance import code_version, fingerprint_of
 from dreg_sweep.rows import failed_rows
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence
@@ -133,7 +133,7 @@ class Dispatch:
                 settings.results_dir,
                 slot.device,
                 code_version(),
-                code_fingerprint(stack.cells[0].activation, stack.cells[0].regularizer.name),
+                fingerprint_of(stack.cells[0]),
                 self._source,
             )
         )
@@ -192,7 +192,7 @@ class Dispatch:
             provenance = {
                 "device": device.partition(":")[0],
                 "code_version": code_version(),
-                "code_fingerprint": code_fingerprint(cell.activation, cell.regularizer.name),
+                "code_fingerprint": fingerprint_of(cell),
             }
             self._store.write_stack(next(self._sequences), failed_rows([cell], error, provenance))
             self._files += 1

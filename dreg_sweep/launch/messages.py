@@ -8,13 +8,23 @@ from dreg_sweep.cells import Cell
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What a dataset asks of a network. n_outputs: classes, or numbers in a target. task: see dreg_sweep.tasks."""
+
+    shape: tuple[int, ...]
+    n_outputs: int
+    task: str
+
+
+@dataclass(frozen=True)
 class Check:
     """To a slot: are these cells something that the code can train, and on what device?
 
-    device: auto, cpu or cuda; None where the cells will be trained on another machine.
+    cells: each with its inputs, None where the data are not there yet. device: auto, cpu or cuda; None where the
+    cells will be trained on another machine.
     """
 
-    cells: Sequence[Cell]
+    cells: Sequence[tuple[Cell, Inputs | None]]
     device: str | None
 
 

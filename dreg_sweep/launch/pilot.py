@@ -25,7 +25,7 @@ def kind_of(cell: Cell) -> Kind:
     """Cells of one kind cost the same, a unit of work."""
     method, recipe = cell.regularizer, cell.recipe
     return (
-        repr(cell.dataset), cell.train_size, repr(cell.model), method.name, repr(method.options),
+        repr(cell.dataset), cell.train_size, repr(cell.model), repr(replace(method, strength=0.0)),
         recipe.batch_size, recipe.optimizer.name,
     )  # fmt: skip
 

@@ -10,10 +10,10 @@ from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
 from dreg_sweep.data import Prepared, is_at_hand, load_prepared
 from dreg_sweep.errors import UserError
-from dreg_sweep.launch.messages import Check, Checked, Device
+from dreg_sweep.launch.messages import Check, Checked, Device, Inputs
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
-from dreg_sweep.provenance import code_fingerprint, source_digest
+from dreg_sweep.provenance import fingerprint_of, source_digest
 from dreg_sweep.rows import grid_columns
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import Store
@@ -24,6 +24,7 @@ class Known:
     """What is known of cells before any training, by cell key."""
 
     wanted: dict[str, Wanted]
+    inputs: dict[str, Inputs]  # nothing for cells whose data are not there
     work: dict[str, float]  # in arbitrary units; nothing for cells whose data are not there
     source: str  # digest of the code that the fingerprints speak of
 
@@ -36,7 +37,7 @@ def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -
     by_dataset: dict[str, list[Cell]] = {}
     for cell in cells:
         by_dataset.setdefault(repr(cell.dataset), []).append(cell)
-    known = Known({}, {}, source_digest())
+    known = Known({}, {}, {}, source_digest())
     for those in by_dataset.values():
         dataset = those[0].dataset
         there = is_at_hand(dataset, settings.data_dir)
@@ -48,9 +49,9 @@ def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -
                 prepared.check(train_size, evaluate_on)
         for cell in those:
             data = None if prepared is None else prepared.fingerprint
-            code = code_fingerprint(cell.activation, cell.regularizer.name)
-            known.wanted[cell.key] = Wanted(cell.config_hash, data, code)
+            known.wanted[cell.key] = Wanted(cell.config_hash, data, fingerprint_of(cell))
             if prepared is not None:
+                known.inputs[cell.key] = Inputs(prepared.input_shape, prepared.n_outputs, prepared.task)
                 known.work[cell.key] = _work(cell, prepared)
     return known
 
@@ -82,13 +83,14 @@ def declare(cells: Sequence[Cell], known: Known, store: Store) -> None:
             print(f"warning: {warning}", file=sys.stderr)
 
 
-def check_cells(cells: Sequence[Cell], device: str | None, slot: Slot) -> Sequence[Device]:
-    """The devices to train on; `UserError` for a level or option that the code does not have.
+def check_cells(cells: Sequence[Cell], known: Known, device: str | None, slot: Slot) -> Sequence[Device]:
+    """The devices to train on; `UserError` for levels and options that are not there or do not fit.
 
     device: None where the cells will be trained on another machine; then no devices are named.
     """
     distinct = {(cell.stack_key, cell.regularizer.strength): cell for cell in cells}
-    answer = slot.ask(Check(list(distinct.values()), device))
+    asked = [(cell, known.inputs.get(cell.key)) for cell in distinct.values()]
+    answer = slot.ask(Check(asked, device))
     assert isinstance(answer, Checked)
     if answer.mistake is not None:
         raise UserError(answer.mistake)

@@ -76,7 +76,7 @@ def _train(
         return Summary()
     slots = [Slot.start(context)]
     try:
-        devices = check_cells(plan.cells, settings.device, slots[0])
+        devices = check_cells(plan.cells, known, settings.device, slots[0])
         say_plan(plan)
         declare(plan.cells, known, store)
         if not plan.pending:
@@ -175,7 +175,7 @@ def dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, contex
     plan = plan_cells(cells, settings, known, store)
     slots = [Slot.start(context)]
     try:
-        devices = check_cells(cells, settings.device, slots[0])
+        devices = check_cells(cells, known, settings.device, slots[0])
         there = replace(plan, pending=[cell for cell in plan.pending if cell.key in known.work])
         forecast = _pilots(there, known, settings, devices, slots, context, lambda: None)
         stacks = group_into_stacks(plan.pending, forecast.size_of)

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from dreg_sweep.activations import get_activation
-from dreg_sweep.cells import Cell
+from dreg_sweep.augment import get_augmentation
+from dreg_sweep.cells import Cell, RegularizerSpec
 from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared, make_split
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.memory import peak_bytes, reset_peak
@@ -24,6 +25,7 @@ from dreg_sweep.launch.messages import (
     Checked,
     Device,
     Finished,
+    Inputs,
     Measure,
     Pilot,
     Piloted,
@@ -34,11 +36,11 @@ from dreg_sweep.launch.messages import (
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
 from dreg_sweep.provenance import source_digest
-from dreg_sweep.regularizers import Regularizer, get_regularizer
+from dreg_sweep.regularizers import get_regularizer, refuse_unfit
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.store import Store, StoreError
-from dreg_sweep.train import CellPlan, predict_seconds, train_stack
+from dreg_sweep.train import CellPlan, Methods, predict_seconds, train_stack
 
 _DATASETS_IN_MEMORY = 2
 _SOURCE = source_digest()  # as imported: a fork inherits it with the code
@@ -89,8 +91,8 @@ class _Datasets:
 
 def _check(message: Check) -> Checked:
     try:
-        for cell in message.cells:
-            check_cell(cell)
+        for cell, inputs in message.cells:
+            check_cell(cell, inputs)
         return Checked(None, [] if message.device is None else find_devices(message.device))
     except UserError as mistake:
         return Checked(str(mistake), [])
@@ -109,11 +111,18 @@ def find_devices(device: str) -> list[Device]:
     return [Device("cpu")]
 
 
-def check_cell(cell: Cell) -> None:
-    """`UserError` where the code has no such level or option; looks at names and options, not at data."""
+def check_cell(cell: Cell, inputs: Inputs | None) -> None:
+    """`UserError` where the code has no such level or option, or they do not fit together.
+
+    Looks at names and options, and at what the inputs ask for where that is known.
+    """
     activation = get_activation(cell.activation)
-    get_regularizer(cell.regularizer.name, cell.regularizer.strength, cell.regularizer.options)
-    build_network(cell.model.name, (1,), 2, activation, cell.model.options)
+    methods = _methods(cell.regularizer)
+    if inputs is not None:
+        network = build_network(cell.model.name, inputs.shape, inputs.n_outputs, activation, cell.model.options)
+        named = dict(zip(cell.regularizer.names, [methods.studied, *(m for m, _ in methods.others)], strict=True))
+        refuse_unfit(named, network, cell.model.name, inputs.task, cell.dataset.name)
+        get_augmentation(cell.recipe.augmentation.name, cell.recipe.augmentation.options, inputs.shape)
     optimizer = cell.recipe.optimizer
     get_optimizer(optimizer.name, [torch.zeros(1, requires_grad=True)], optimizer.lr, optimizer.options)
     get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
@@ -149,7 +158,7 @@ class _Assembled:
 
     prepared: Prepared
     network: Network
-    regularizer: Regularizer
+    methods: Methods
     plans: Sequence[CellPlan]
 
 
@@ -167,9 +176,18 @@ def _assemble(cells: Sequence[Cell], data_dir: Path, datasets: _Datasets) -> _As
         plans.append(CellPlan(cell.regularizer.strength, cell.streams, splits[drawn_by]))
     activation = get_activation(first.activation)
     split = plans[0].split
-    network = build_network(first.model.name, split.input_shape, split.n_classes, activation, first.model.options)
-    spec = first.regularizer
-    return _Assembled(prepared, network, get_regularizer(spec.name, spec.strength, spec.options), plans)
+    network = build_network(first.model.name, split.input_shape, split.n_outputs, activation, first.model.options)
+    return _Assembled(prepared, network, _methods(first.regularizer), plans)
+
+
+def _methods(spec: RegularizerSpec) -> Methods:
+    """`UserError` for a method, strength or option that the code does not have."""
+    others = [
+        (get_regularizer(other.name, other.strength, other.options, f"{key}.{other.name}"), other.strength)
+        for key, added in (("regularizer.also", spec.also), ("always", spec.always))
+        for other in added
+    ]
+    return Methods(get_regularizer(spec.name, spec.strength, spec.options), others)
 
 
 def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequence[str]:
@@ -177,7 +195,7 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
     stack = _assemble(work.cells, work.data_dir, datasets)
     outcomes = train_stack(
         stack.network,
-        stack.regularizer,
+        stack.methods,
         work.cells[0].recipe,
         stack.plans,
         torch.device(work.device),
@@ -198,12 +216,17 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
 def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
     measures: list[Measure] = []
     try:
+        device, recipe = torch.device(message.device), message.cells[0].recipe
         for size in message.sizes:
             _use(message.device)
             stack = _assemble(message.cells[:size], message.data_dir, datasets)
-            device, recipe = torch.device(message.device), message.cells[0].recipe
-            seconds = predict_seconds(stack.network, stack.regularizer, recipe, stack.plans, device)
+            alone = not stack.network.stacks_on(device.type)
+            if alone:
+                size, stack = 1, _assemble(message.cells[:1], message.data_dir, datasets)
+            seconds = predict_seconds(stack.network, stack.methods, recipe, stack.plans, device)
             measures.append(Measure(size, seconds, peak_bytes(message.device)))
+            if alone:
+                break
     except Exception:  # training will meet it again, and store it
         return Piloted(measures)
     return Piloted(measures)

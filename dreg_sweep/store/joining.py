@@ -14,9 +14,9 @@ Owner = tuple[str, str]  # a cell and the hash of the configuration that its row
 
 
 def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None = None) -> None:
-    """Join the files of noise/, history/ and cells/, each file with its neighbours in the order of their numbers.
+    """Join the files of each folder, every file with its neighbours in the order of their numbers.
 
-    owners: for each of the three, the cells whose rows there are wanted; other rows are dropped, and so are the
+    owners: for each folder, the cells whose rows there are wanted; other rows are dropped, and so are the
     earlier ones of two for the same cell. below: leave alone what has this sequence number or a higher one
     (stacks that are being trained may still write earlier numbers than those).
 

@@ -213,7 +213,7 @@ def _fields(config: str | None) -> dict[Any, Any]:
 def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Path], warnings: list[str]) -> None:
     """The last cells file has no lower number than any other: sweeps number on from it, and later files count."""
     last = 1
-    for name in ("noise", "history"):
+    for name in (name for name in SCHEMAS if name != "cells"):
         parts = _batches(_belonging(name, kept, folders, warnings), ROWS_A_FILE[name])
         for last_of_these, table in enumerate(parts, start=1):
             files.write_parquet(building / name / f"{last_of_these:08d}-{files.JOINED}.parquet", table)
@@ -231,7 +231,7 @@ def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Pat
 
 
 def _belonging(name: str, kept: pa.Table, folders: Sequence[Path], warnings: list[str]) -> Iterator[pa.Table]:
-    """The noise/ or history/ rows of the kept cells, whole cells at a time, each from the folder of its cell."""
+    """The rows of the kept cells in one folder, whole cells at a time, each from the folder of its cell."""
     having = kept.select(["cell", "config_hash", "folder"]).filter(
         pc.is_in(kept["status"], pa.array(STATUSES[name]))
     )

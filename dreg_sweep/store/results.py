@@ -1,15 +1,16 @@
 """The parquet truth on disk: what a results folder holds, read whole and written one stack at a time.
 
     cells/    one row a cell             noise/    one row a cell × severity
-    history/  one row a cell × epoch     grid.parquet   the declared cells
+    history/  one row a cell × epoch     fits/     one row a cell × place, of regressions
+    grid.parquet   the declared cells
 
-A stack's noise/ and history/ files appear before its cells/ file, so a row in cells/ has all that belongs to it.
+A stack's other files appear before its cells/ file, so a row in cells/ has all that belongs to it.
 """
 
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ class StackRows:
     """The rows of one trained stack, as mappings from column to value."""
 
     cells: list[dict[str, Any]]
-    noise: list[dict[str, Any]]
-    history: list[dict[str, Any]]
+    noise: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Store:
@@ -124,17 +126,17 @@ class Store:
         return max(map(sequence_of, paths), default=0) + 1
 
     def write_stack(self, sequence: int, rows: StackRows) -> None:
-        """Store one stack: its noise and history first, its cells last."""
+        """Store one stack, its cells last."""
         digest = hashlib.sha256("\n".join(str(row["cell"]) for row in rows.cells).encode()).hexdigest()[:12]
         name = f"{sequence:08d}-{digest}.parquet"
-        parts = {"noise": rows.noise, "history": rows.history, "cells": rows.cells}
+        parts = {"noise": rows.noise, "history": rows.history, "fits": rows.fits, "cells": rows.cells}
         for folder, schema in SCHEMAS.items():
             if parts[folder] or folder == "cells":
                 table = pa.Table.from_pylist(parts[folder], schema=schema)
                 write_parquet(self.folder / folder / name, table)
 
     def drop_unfinished(self) -> None:
-        """Drop the noise and history of a stack that was killed before it wrote its cells.
+        """Drop what a stack stored that was killed before it wrote its cells.
 
         For the sole runner before it trains: the next stacks would number on from such files, and their rows
         could outrank the right ones.

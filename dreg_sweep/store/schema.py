@@ -60,6 +60,23 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("tail_ratio", pa.float64()),
         pa.field("slope_sq", pa.list_(pa.float64())),  # one a hidden layer, input to output
         pa.field("jacobian_sq", pa.list_(pa.float64())),  # likewise
+        pa.field("test_accuracy", pa.float64()),  # this and the next: at ten of the rows at most
+        *(
+            pa.field(f"{measure}_{place}", pa.float64())
+            for measure, places in (
+                ("input_gradient", ("near", "test")),
+                ("logit_jacobian", ("train", "near", "test")),
+            )
+            for place in places
+        ),
+    ]
+)
+_POINTS = pa.list_(pa.float64())
+FITS_SCHEMA = pa.schema(
+    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
+    + [
+        pa.field("place", pa.string()),  # train, between, test
+        *(pa.field(name, _POINTS) for name in ("x1", "x2", "target", "prediction", "gradient_norm")),
     ]
 )
 GRID_SCHEMA = pa.schema(
@@ -69,12 +86,18 @@ GRID_SCHEMA = pa.schema(
     ]
 )
 
-SCHEMAS = {"noise": NOISE_SCHEMA, "history": HISTORY_SCHEMA, "cells": CELLS_SCHEMA}  # by folder, cells last
+SCHEMAS = {  # by folder, cells last
+    "noise": NOISE_SCHEMA,
+    "history": HISTORY_SCHEMA,
+    "fits": FITS_SCHEMA,
+    "cells": CELLS_SCHEMA,
+}
 STATUSES = {  # of the cells that have rows there
     "noise": ("done",),
     "history": ("done", "diverged"),
+    "fits": ("done",),
     "cells": ("done", "diverged", "failed"),
 }
 # About as many rows stand in one file when files are joined. Larger ones are left alone, so that nothing is copied
 # again and again.
-ROWS_A_FILE = {"noise": 200_000, "history": 200_000, "cells": 50_000}
+ROWS_A_FILE = {"noise": 200_000, "history": 200_000, "fits": 5_000, "cells": 50_000}

@@ -8,11 +8,27 @@ from typing import Any
 
 from dreg_sweep.errors import UserError
 
-KINDS = ("highest", "higher", "placed", "scarcity", "pressure")
-PLACES = ("dataset", "activation", "seed", "modality", "regime")
-BUILT_IN = {"dreg": "dreg.yaml"}  # by the method the study is about
-_STUDY_KEYS = ("study", "source", "method", "rivals", "claims")
-_KEYS = ("id", "sentence", "kind", "metric", "rivals", "behind", "baseline", "where", "method")
+KINDS = ("highest", "higher", "placed", "ordering", "scarcity", "pressure", "no_loophole")
+FACTORS = ("dataset", "activation", "seed")
+GROUPS = ("modality", "regime")
+PLACES = (*FACTORS, *GROUPS, "train_size")
+# By the method a study is about; the first of these in the data is the default treatment.
+BUILT_IN = {
+    "dreg": "dreg.yaml",
+    "double_backprop": "gradreg.yaml",
+    "spectreg": "gradreg.yaml",
+    "double_backprop+confidence_penalty": "gradreg.yaml",
+    "spectreg+confidence_penalty": "gradreg.yaml",
+    "confidence_penalty": "gradreg.yaml",
+}
+_STUDY_KEYS = ("study", "source", "method", "rivals", "claims", "metric", "reading")
+_KEYS = (
+    "id", "sentence", "kind", "metric", "rivals", "behind", "order", "baseline", "measure", "where", "method",
+)  # fmt: skip
+_SHARED = ("method", "rivals", "metric")
+_WITHOUT_METRIC = ("pressure", "no_loophole")
+_ONE_SIZE = ("highest", "higher", "placed", "ordering")
+_MEASURES = ("logit_jacobian", "input_gradient")
 
 
 @dataclass(frozen=True)
@@ -21,8 +37,9 @@ class Claim:
 
     id, sentence: as printed. kind: out of `KINDS`, see dreg.yaml. method: the regularizer it praises.
     metric: the measure it speaks of. rivals: whom it is compared with, empty for all others. behind: those of
-    `placed` that are better.
-    baseline: of `pressure`. where: factor or group → the levels it is limited to.
+    `placed` that are better. order: of `ordering`, best first, each place the methods that are called equal.
+    baseline: of `pressure` and `no_loophole`. measure: of `no_loophole`, logit_jacobian or input_gradient.
+    where: factor, group of datasets, training size or setting → the levels it is limited to.
     """
 
     id: str
@@ -32,17 +49,20 @@ class Claim:
     metric: str = "overall"
     rivals: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
+    order: tuple[tuple[str, ...], ...] = ()
     baseline: str = "none"
+    measure: str = "logit_jacobian"
     where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Study:
-    """Claims with where they stand."""
+    """Claims with where they stand. reading: what the one-sided tests by seed, uncorrected, are to this study."""
 
     title: str
     source: str
     claims: tuple[Claim, ...]
+    reading: str = ""
 
 
 def read_study(path: Path) -> Study:
@@ -55,12 +75,14 @@ def read_study(path: Path) -> Study:
 
 
 def built_in(treatment: Any, baseline: Any | None, metrics: Sequence[str]) -> Study:
-    """The study about this treatment, or else what anyone would claim of one: that it is the best."""
+    """The study about this treatment, or else what anyone would claim of one: that it is the best.
+
+    A study speaks where the data have the metric of its first claim.
+    """
     if treatment in BUILT_IN:
         text = resources.files(__package__).joinpath(BUILT_IN[treatment]).read_text("utf-8")
         study = parse_study(text, BUILT_IN[treatment])
-        claims = tuple(claim for claim in study.claims if claim.metric in metrics or claim.kind == "pressure")
-        if claims and "overall" in metrics:
+        if study.claims[0].metric in metrics:
             return study
     general: list[Claim] = []
     for place, metric in enumerate(metrics, start=1):
@@ -87,7 +109,7 @@ def parse_study(text: str, name: str) -> Study:
     unknown = sorted(set(map(str, content)) - set(_STUDY_KEYS))
     if unknown:
         raise UserError(f"{name}: unknown key {unknown[0]}; choose from: {', '.join(_STUDY_KEYS)}")
-    shared = {key: content[key] for key in ("method", "rivals") if content.get(key) is not None}
+    shared = {key: content[key] for key in _SHARED if content.get(key) is not None}
     claims = tuple(
         _claim(entry, shared, f"{name}, claim {place}") for place, entry in enumerate(content["claims"], start=1)
     )
@@ -95,7 +117,10 @@ def parse_study(text: str, name: str) -> Study:
     twice = next((one for one in ids if ids.count(one) > 1), None)
     if twice is not None:
         raise UserError(f"{name}: two claims have the id {twice}")
-    return Study(str(content.get("study", name)), str(content.get("source", "")), claims)
+    title, source, reading = (
+        str(content.get(key, default)) for key, default in (("study", name), ("source", ""), ("reading", ""))
+    )
+    return Study(title, source, claims, reading)
 
 
 def _claim(entry: Any, shared: Mapping[str, Any], place: str) -> Claim:
@@ -111,14 +136,22 @@ def _claim(entry: Any, shared: Mapping[str, Any], place: str) -> Claim:
     if kind not in KINDS:
         raise UserError(f"{place}: kind {kind} is unknown; choose from: {', '.join(KINDS)}")
     fields = {**shared, **entry}
+    order = _order(fields.get("order"), place) if kind == "ordering" else ()
+    if order:
+        fields["method"] = order[0][0]  # the best is the one that is praised
     if "method" not in fields:
         raise UserError(f"{place} has no method, and the study names none")
-    needed = {"higher": "rivals", "placed": "behind"}.get(kind)
+    needed = {"higher": "rivals", "placed": "behind", "ordering": "order"}.get(kind)
     if needed and not entry.get(needed):
         raise UserError(f"{place}: kind {kind} needs {needed}")
     where = fields.get("where") or {}
-    if not isinstance(where, dict) or not set(where) <= set(PLACES):
-        raise UserError(f"{place}: where takes {', '.join(PLACES)}")
+    if not isinstance(where, dict) or any(name not in PLACES and "." not in str(name) for name in where):
+        raise UserError(f"{place}: where takes {', '.join(PLACES)}, or a setting such as augmentation.name")
+    if "train_size" in where and kind not in _ONE_SIZE:
+        raise UserError(f"{place}: where takes a train_size for the kinds {', '.join(_ONE_SIZE)} only")
+    measure = _name(fields.get("measure", _MEASURES[0]), f"{place}: measure")
+    if measure not in _MEASURES:
+        raise UserError(f"{place}: measure {measure} is unknown; choose from: {', '.join(_MEASURES)}")
     method = _name(fields["method"], f"{place}: method")
     rivals, behind = (_names(fields.get(key), f"{place}: {key}") for key in ("rivals", "behind"))
     if method in (*_names(entry.get("rivals"), f"{place}: rivals"), *behind):
@@ -131,9 +164,25 @@ def _claim(entry: Any, shared: Mapping[str, Any], place: str) -> Claim:
         metric=_name(fields.get("metric", "overall"), f"{place}: metric"),
         rivals=tuple(name for name in dict.fromkeys((*rivals, *(behind if rivals else ()))) if name != method),
         behind=behind,
+        order=order,
         baseline=_name(fields.get("baseline", "none"), f"{place}: baseline"),
+        measure=measure,
         where={key: _levels(key, value, f"{place}: where: {key}") for key, value in where.items()},
     )
+
+
+def _order(value: Any, place: str) -> tuple[tuple[str, ...], ...]:
+    """Best first; a place is a method or a list of methods that are called equal."""
+    if not isinstance(value, list):
+        value = []
+    order = tuple(_names(one, f"{place}: order") for one in value)
+    names = [name for one in order for name in one]
+    if len(order) < 2 or not all(order) or len(set(names)) < len(names):
+        raise UserError(
+            f"{place}: kind ordering needs order, best first, such as [[a], [b, c], [d]]: two places or more, "
+            "each with a method, and no method twice"
+        )
+    return order
 
 
 def _name(value: Any, place: str) -> str:
@@ -152,6 +201,8 @@ def _levels(factor: str, value: Any, place: str) -> tuple[Any, ...]:
     names = _names(value, place)
     if not names:
         raise UserError(f"{place} has no level")
+    if factor == "train_size" and len(names) > 1:
+        raise UserError(f"{place} takes one size, not {', '.join(names)}: sizes are not averaged over")
     if factor != "seed":
         return names
     try:

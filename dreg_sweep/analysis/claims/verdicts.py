@@ -12,46 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dreg_sweep.analysis.claims.evidence import (
+    CORRECTIONS,
+    SIDES,
+    Evidence,
+    Row,
+    lacking,
+    limited,
+    said_p,
+    settings,
+    spoken_of,
+    undecided,
+    unit_of,
+)
+from dreg_sweep.analysis.claims.loophole import no_loophole
+from dreg_sweep.analysis.claims.ordering import in_order
 from dreg_sweep.analysis.claims.reading import Claim, Study
-from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.pairing import PRIMARY, PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, comparisons
+from dreg_sweep.analysis.pairing import PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, comparisons
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import pairs_needed
 from dreg_sweep.analysis.tables.pressure import agreement_test, pressure
-from dreg_sweep.analysis.tables.scarcity import Grids, crossed, trend
-from dreg_sweep.analysis.tables.wording import p_text, signed
+from dreg_sweep.analysis.tables.scarcity import crossed, trend
+from dreg_sweep.analysis.tables.wording import signed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CORRECTIONS = ("holm", "none")
-SIDES = ("two-sided", "one-sided")
 COLUMNS = (
     "claim", "sentence", "unit", "side", "correction", "family", "primary", "verdict", "observed", "evidence",
     "decisive", "p", "pairs", "floor", "can_reach", "pairs_needed", "caution",
 )  # fmt: skip
 _FLIPPED = {"greater": "less", "less": "greater"}
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What claims are judged by.
-
-    grid, sizes: of all cells, and by training size. family: the declared one; None for all rivals of a claim.
-    treatment, tests: the frame of `comparisons` of the whole grid for that treatment and family, if there is one.
-    cells, history: rows of `load_cells` and `load_history`, for claims about layers.
-    """
-
-    grid: Grid
-    sizes: Grids
-    family: Family | None = None
-    treatment: Any = None
-    tests: "pd.DataFrame | None" = None
-    cells: "pd.DataFrame | None" = None
-    history: "pd.DataFrame | None" = None
 
 
 def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
@@ -59,8 +51,8 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
 
     verdict: reproduced, contradicted or undecided. observed: what the means show. evidence: each comparison with
     its mean difference and p. family: the tests that share the correction. decisive, p: the comparison that the
-    verdict hangs on. floor: the smallest p it could have. primary: the row that the report puts first (dataset
-    means, two-sided, Holm; one-sided or uncorrected for claims that have no other tests).
+    verdict hangs on. floor: the smallest p it could have. primary: the row that the report puts first (by
+    `unit_of`, two-sided, Holm; one-sided or uncorrected for claims that have no other tests).
     """
     import pandas as pd
 
@@ -71,7 +63,8 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
             rows.append({"claim": claim.id, "sentence": claim.sentence, **row, "caution": caution})
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     strict = frame["claim"].map(frame.groupby("claim")["correction"].agg(lambda found: "holm" in set(found)))
-    first = (frame["unit"] == PRIMARY) & ((frame["correction"] == "holm") | ~strict.astype(bool))
+    units = {claim.id: unit_of(claim, evidence) for claim in study.claims}
+    first = (frame["unit"] == frame["claim"].map(units)) & ((frame["correction"] == "holm") | ~strict.astype(bool))
     sides = frame[first].groupby("claim")["side"].agg(lambda found: "two-sided" in set(found))
     frame["primary"] = first & (
         (frame["side"] == "two-sided") | ~frame["claim"].map(sides).fillna(False).astype(bool)
@@ -82,15 +75,17 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
 
 def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     """Kinds highest, higher and placed."""
-    grid = _where(claim, evidence.grid)
+    grid = spoken_of(claim, evidence)
     rivals = claim.rivals or tuple(level for level in grid.levels["regularizer"] if level != claim.method)
-    lacking = _lacking(claim, grid, rivals) or ("" if rivals else "no other regularizer")
-    if lacking:
-        return [_undecided(unit, side, correction, lacking) for unit, side, correction in _settings()]
+    missing = lacking(claim, grid, rivals) or ("" if rivals else "no other regularizer")
+    if missing:
+        return [undecided(unit, side, correction, missing) for unit, side, correction in settings()]
     metric = next(metric for metric in grid.metrics if metric.name == claim.metric)
     wanted = {rival: "less" if rival in claim.behind else "greater" for rival in rivals}
     declared = evidence.family
-    family = declared if declared is not None and set(wanted) <= set(declared.rivals) else Family(rivals)
+    foreign = evidence.treatment not in (None, claim.method)  # a family is declared of the treatment's rivals
+    covers = declared is not None and not foreign and set(wanted) <= set(declared.rivals)
+    family = declared if declared is not None and covers else Family(rivals)
     tests = evidence.tests
     if tests is None or family is not declared or claim.where or claim.method != evidence.treatment:
         part = grid if family.across_metrics else replace(grid, metrics=(metric,))
@@ -103,7 +98,7 @@ def _order(claim: Claim, evidence: Evidence) -> list[Row]:
         }
         if correction == "holm"
         else _ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction)
-        for unit, side, correction in _settings()
+        for unit, side, correction in settings()
     ]
 
 
@@ -156,7 +151,7 @@ def _ordered(
     for rival, direction in wanted.items():
         by_side = {str(row["alternative"]): row for row in here[here["rival"] == rival].to_dict("records")}
         if not by_side or not by_side[PRIMARY_SIDE]["pairs"]:
-            return _undecided(unit, side, correction, f"no pair with {rival}")
+            return undecided(unit, side, correction, f"no pair with {rival}")
         found.append(_compared(by_side, rival, direction, side, correction))
     failing = [one for one in found if one.fails]
     weakest = max(found, key=lambda one: (not one.as_claimed, one.p))
@@ -169,7 +164,7 @@ def _ordered(
         "correction": correction,
         "verdict": "contradicted" if failing else "reproduced" if all(one.holds for one in found) else "undecided",
         "observed": _observed(here, found),
-        "evidence": "; ".join(f"{one.rival} {signed(one.gain, metric)} (p {_p(one.shown)})" for one in found),
+        "evidence": "; ".join(f"{one.rival} {signed(one.gain, metric)} (p {said_p(one.shown)})" for one in found),
         "decisive": decisive.rival,
         "p": decisive.shown,
         "pairs": min(one.pairs for one in found),
@@ -194,34 +189,29 @@ def _two(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _p(p: float) -> str:
-    text = p_text(p)
-    return text if text.startswith("<") else f"= {text}"
-
-
 def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
-    settings = [(unit, "one-sided", correction) for unit in UNITS for correction in CORRECTIONS]
-    grids, without_whole = crossed({size: _where(claim, grid) for size, grid in evidence.sizes.items()})
+    cases = [(unit, "one-sided", correction) for unit in UNITS for correction in CORRECTIONS]
+    grids, without_whole = crossed({size: limited(claim, grid, evidence) for size, grid in evidence.sizes.items()})
     named = (level for grid in grids.values() for level in grid.levels["regularizer"] if level != claim.method)
     rivals = claim.rivals or tuple(dict.fromkeys(named))
-    lacking = next((text for grid in grids.values() if (text := _lacking(claim, grid, rivals))), "")
+    missing = next((text for grid in grids.values() if (text := lacking(claim, grid, rivals))), "")
     if len(grids) < 3:
         sizes = f"{len(grids)} training size{'s' * (len(grids) != 1)}" if grids else "one training size a dataset"
-        lacking = f"the data have {sizes}; a trend needs three"
+        missing = f"the data have {sizes}; a trend needs three"
     note = f" ({without_whole.removesuffix('.')})" if without_whole else ""
-    if lacking:
-        return [_undecided(*setting, lacking + note) for setting in settings]
+    if missing:
+        return [undecided(*case, missing + note) for case in cases]
     metric = next(m for m in next(iter(grids.values())).metrics if m.name == claim.metric)
     tests = trend(grids, metric, claim.method)
     tests = tests[tests["rival"].isin(rivals)]
     family = Family(rivals).sentence
     rows = []
-    for unit, side, correction in settings:
+    for unit, side, correction in cases:
         here = tests[tests["unit"] == unit].reset_index(drop=True)
         alone = here.loc[here["blocks"] == 0, "rival"].astype(str).tolist()
         if alone:
             reason = f"no block has every training size against {', '.join(alone)}{note}"
-            rows.append(_undecided(unit, side, correction, reason))
+            rows.append(undecided(unit, side, correction, reason))
             continue
         p, reverse, floor = here["p"], here["p_reverse"], here["floor"]
         if correction == "holm":
@@ -232,7 +222,7 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
         worst = int(np.argmin(reverse) if fails else np.argmax(p))
         shown = [
             f"{row.rival} {signed(row.smallest, metric)} at the smallest size, "
-            f"{signed(row.slope, metric)} a doubling (p {_p(float(p.iloc[place]))})"
+            f"{signed(row.slope, metric)} a doubling (p {said_p(float(p.iloc[place]))})"
             for place, row in enumerate(here.itertuples())
         ]
         falling = int(((here["slope"] < 0) & (here["smallest"] > 0)).sum())
@@ -257,19 +247,19 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
 
 
 def _pressure(claim: Claim, evidence: Evidence) -> list[Row]:
-    settings = [(unit, side, "none") for unit in UNITS for side in SIDES]
-    grid = _where(claim, evidence.grid)
-    lacking = _lacking(claim, grid, (claim.baseline,), metric=False)
+    cases = [(unit, side, "none") for unit in UNITS for side in SIDES]
+    grid = spoken_of(claim, evidence)
+    missing = lacking(claim, grid, (claim.baseline,), metric=False)
     found = None
-    if not lacking and evidence.cells is not None and evidence.history is not None:
+    if not missing and evidence.cells is not None and evidence.history is not None:
         found = pressure(grid, evidence.cells, evidence.history, claim.method, claim.baseline)
     if found is None:
-        lacking = lacking or (
+        missing = missing or (
             f"the history has no layer norms of {claim.method} and {claim.baseline} in two or more hidden layers"
         )
-        return [_undecided(*setting, lacking) for setting in settings]
+        return [undecided(*case, missing) for case in cases]
     rows = []
-    for unit, side, correction in settings:
+    for unit, side, correction in cases:
         test, mean, pairs = agreement_test(found, unit, "greater" if side == "one-sided" else "two-sided")
         reverse, _, _ = agreement_test(found, unit, "less" if side == "one-sided" else "two-sided")
         holds = mean > 0 and test.rank_biserial > 0 and test.p <= ALPHA
@@ -282,7 +272,7 @@ def _pressure(claim: Claim, evidence: Evidence) -> list[Row]:
                 "correction": correction,
                 "verdict": "contradicted" if fails else "reproduced" if holds else "undecided",
                 "observed": f"{'holds' if mean > 0 else 'does not hold'}: mean agreement {_two(mean)}",
-                "evidence": f"Kendall's τ of a layer's σ'² and its reduction, mean {_two(mean)} (p {_p(p)})",
+                "evidence": f"Kendall's τ of a layer's σ'² and its reduction, mean {_two(mean)} (p {said_p(p)})",
                 "decisive": claim.baseline,
                 "p": p,
                 "pairs": pairs,
@@ -302,54 +292,6 @@ _JUDGES: dict[str, Callable[[Claim, Evidence], list[Row]]] = {
     "placed": _order,
     "scarcity": _scarcity,
     "pressure": _pressure,
+    "ordering": in_order,
+    "no_loophole": no_loophole,
 }
-
-
-def _settings() -> list[tuple[str, str, str]]:
-    return [(unit, side, correction) for unit in UNITS for side in SIDES for correction in CORRECTIONS]
-
-
-def _where(claim: Claim, grid: Grid) -> Grid:
-    """The part of the grid that the claim speaks of."""
-    kept: dict[str, Sequence[Any]] = {
-        factor: levels for factor, levels in claim.where.items() if factor in ("dataset", "activation", "seed")
-    }
-    groups = {name: claim.where[name] for name in ("modality", "regime") if name in claim.where}
-    if groups:
-        kept["dataset"] = [
-            dataset
-            for dataset in kept.get("dataset", grid.levels["dataset"])
-            if all(grid.groups[name].get(dataset) in levels for name, levels in groups.items())
-        ]
-    return grid.restricted(kept)
-
-
-def _lacking(claim: Claim, grid: Grid, others: Sequence[Any] = (), metric: bool = True) -> str:
-    """Why the data cannot speak about the claim; empty where they can. metric: whether it is about one."""
-    for factor in ("dataset", "activation", "seed"):
-        unknown = [level for level in claim.where.get(factor, ()) if level not in grid.levels[factor]]
-        if unknown:
-            return f"no data where {factor}={'/'.join(map(str, unknown))}"
-    if any(not levels for levels in grid.levels.values()):
-        limits = ", ".join(f"{name}={'/'.join(map(str, levels))}" for name, levels in claim.where.items())
-        return f"no data where {limits}"
-    names = dict.fromkeys((claim.method, *others, *claim.behind))
-    absent = [str(name) for name in names if name not in grid.compared]
-    if absent:
-        return f"no result of {', '.join(absent)}"
-    if metric and claim.metric not in [metric.name for metric in grid.metrics]:
-        return f"no {claim.metric} accuracy in the data"
-    return ""
-
-
-def _undecided(unit: str, side: str, correction: str, reason: str) -> Row:
-    return {
-        "unit": unit,
-        "side": side,
-        "correction": correction,
-        "verdict": "undecided",
-        "observed": reason,
-        "evidence": "",
-        "decisive": "",
-        "can_reach": False,
-    }

@@ -5,21 +5,31 @@ write files without a display. Import this package late: it imports matplotlib.
 """
 
 from dreg_sweep.analysis.figures.against_rivals import forest, scarcity_curves
-from dreg_sweep.analysis.figures.curves import noise_curves
+from dreg_sweep.analysis.figures.curves import courses, noise_curves
+from dreg_sweep.analysis.figures.fits import fitted_curves, fitted_maps
 from dreg_sweep.analysis.figures.matrix import heatmap
+from dreg_sweep.analysis.figures.off_training import gradients_by_place
 from dreg_sweep.analysis.figures.ranks import critical_difference
 from dreg_sweep.analysis.figures.scatter import clean_vs_noisy, pressure
 from dreg_sweep.analysis.figures.seeds import seed_strip
+from dreg_sweep.analysis.figures.sizes import size_curves
+from dreg_sweep.analysis.figures.strengths import strength_curves
 from dreg_sweep.analysis.figures.style import save
 
 __all__ = [
     "clean_vs_noisy",
+    "courses",
     "critical_difference",
+    "fitted_curves",
+    "fitted_maps",
     "forest",
+    "gradients_by_place",
     "heatmap",
     "noise_curves",
     "pressure",
     "save",
     "scarcity_curves",
     "seed_strip",
+    "size_curves",
+    "strength_curves",
 ]

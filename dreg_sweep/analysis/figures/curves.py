@@ -1,11 +1,15 @@
-"""Accuracy over the severity of a corruption."""
+"""Lines of every method, a panel a kind: accuracy over the severity of a corruption, and courses of training."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dreg_sweep.analysis.figures.layout import LINE, Key, Panels, above, columns, compose, lines, text_width, wrap
+from dreg_sweep.analysis.figures.log import around_log, log_ticks
 from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import (
     CLEARANCE,
@@ -13,13 +17,16 @@ from dreg_sweep.analysis.figures.scales import (
     differ,
     finite,
     labelled,
+    set_x,
     set_y,
     shared,
     tick_room,
+    ticks,
 )
-from dreg_sweep.analysis.figures.style import GRID, bare, drawn, numbers, require, styles
+from dreg_sweep.analysis.figures.style import GRID, Style, bare, drawn, numbers, require, styles
 
 TALL, NARROWEST = 1.9, 1.7
+ALONE = 5.2  # width of a course without others beside it
 
 
 @drawn
@@ -59,14 +66,6 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         above=lines(heads) * LINE + 0.08,
     )
     look, said = styles(methods), shortened(methods)
-    handles = [
-        Line2D(
-            [], [], color=look[name].colour, linestyle=look[name].dashes, linewidth=1.3, marker=look[name].marker
-        )
-        for name in methods
-    ]
-    for handle, name in zip(handles, methods, strict=True):
-        handle.set(markersize=look[name].size - 0.5, markeredgecolor="white", markeredgewidth=0.5)
     accuracies = numbers(frame["accuracy"])
     empty = [
         said[name] for name in methods if not np.isfinite(accuracies[(frame["method"] == name).to_numpy()]).any()
@@ -79,7 +78,7 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         title=title,
         xlabel="severity (0 = clean)",
         ylabel="accuracy, %",
-        keys=[Key("", handles, list(said.values()))],
+        keys=[_key(methods)],
         note=" ".join(filter(None, notes)),
     )
     for place, (panel, own) in enumerate(zip(axes, inside, strict=True)):
@@ -94,25 +93,117 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
             line = own[(own["method"] == name).to_numpy()].sort_values("severity")
             x = at[np.searchsorted(severities, numbers(line["severity"]))]
             y, sd = numbers(line["accuracy"]), numbers(line["sd"])
-            style = look[name]
-            # Equal lines lie on each other: the dashed and smaller ones on top let those below be seen.
-            over = 3 + (len(methods) - rank) / len(methods)
-            panel.fill_between(x, y - sd, y + sd, color=style.colour, alpha=0.13, linewidth=0)
-            panel.plot(
-                x,
-                y,
-                label=str(name),
-                color=style.colour,
-                linestyle=style.dashes,
-                linewidth=1.3,
-                marker=style.marker,
-                markersize=style.size - 1 + 1.5 * rank / len(methods),
-                markeredgecolor="white",
-                markeredgewidth=0.5,
-                zorder=over,
-            )
+            _line(panel, name, look[name], rank / len(methods), x, y, y - sd, y + sd)
         bare(panel, "left", "bottom")
     return figure
+
+
+@drawn
+def courses(
+    frame: pd.DataFrame, *, title: str, ylabel: str, note: str, log: bool = False, per_row: int | None = None
+) -> Figure:
+    """A measure against the optimizer's steps, a panel for each kind, a line for each method.
+
+    frame: columns panel, method, step, value, low, high (drawn as a band; NaN: none). log: a logarithmic axis, for
+    positive values. per_row: panels side by side, by default as many as fit. Panels and methods appear in the
+    frame's order. Raises ValueError for a missing column, no rows, or two rows for one point.
+    """
+    require(frame, ("panel", "method", "step", "value", "low", "high"), ("panel", "method", "step"))
+    kinds, methods = list(dict.fromkeys(frame["panel"])), list(dict.fromkeys(frame["method"]))
+    inside = [frame[(frame["panel"] == kind).to_numpy()] for kind in kinds]
+    bounds = [finite(*(numbers(own[name]) for name in ("value", "low", "high"))) for own in inside]
+    tall = TALL if len(kinds) > 1 else 1.5 * TALL
+    if log:
+        limits = [around_log(np.concatenate(bounds))] * len(kinds)
+        marks = [log_ticks(limits[0], tall, upright=True)] * len(kinds)
+    else:
+        limits = shared([around(own) for own in bounds])
+        marks = [ticks(low_high, tall, upright=True) for low_high in limits]
+    left = max(text_width(label) for _, labels in marks for label in labels) + 0.09
+    between = left + 0.15
+    side_by_side, room = columns(len(kinds), left=left + 0.2, narrowest=NARROWEST, between=between)
+    side_by_side = min(side_by_side, per_row or side_by_side)
+    room = min(room, 3.2 if len(kinds) > 1 else ALONE)
+    heads = [wrap(str(kind), room, weight="bold") for kind in kinds]
+    panels = Panels(
+        count=len(kinds),
+        columns=side_by_side,
+        width=room,
+        height=tall,
+        left=left,
+        right=0.15,
+        between=between,
+        above=lines(heads) * LINE + 0.08,
+    )
+    look = styles(methods)
+    notes = [note, "The panels' scales differ." if differ(limits) else ""]
+    figure, axes = compose(
+        panels,
+        title=title,
+        xlabel="step",
+        ylabel=ylabel,
+        keys=[_key(methods)],
+        note=" ".join(filter(None, notes)),
+    )
+    for place, (panel, own) in enumerate(zip(axes, inside, strict=True)):
+        above(panel, heads[place], weight="bold")
+        if log:
+            panel.set_yscale("log")
+            panel.minorticks_off()
+        panel.set_yticks(*marks[place])
+        panel.set_ylim(limits[place])
+        set_x(panel, around(numbers(own["step"])), room, most=4)
+        panel.grid(axis="y", color=GRID, linewidth=0.7)
+        for rank, name in enumerate(methods):
+            line = own[(own["method"] == name).to_numpy()].sort_values("step")
+            x, y, low, high = (numbers(line[column]) for column in ("step", "value", "low", "high"))
+            _line(panel, name, look[name], rank / len(methods), x, y, low, high)
+        bare(panel, "left", "bottom")
+    return figure
+
+
+def _key(methods: list[Any]) -> Key:
+    """The legend of the methods' lines."""
+    look = styles(methods)
+    handles = [
+        Line2D(
+            [], [], color=look[name].colour, linestyle=look[name].dashes, linewidth=1.3, marker=look[name].marker
+        )
+        for name in methods
+    ]
+    for handle, name in zip(handles, methods, strict=True):
+        handle.set(markersize=look[name].size - 0.5, markeredgecolor="white", markeredgewidth=0.5)
+    return Key("", handles, list(shortened(methods).values()))
+
+
+def _line(
+    panel: Axes,
+    name: Any,
+    style: Style,
+    rank: float,
+    x: np.ndarray,
+    y: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> None:
+    """A method's line with its band. rank: 0 for the first method, towards 1 for the last.
+
+    Equal lines lie on each other: the dashed and smaller ones on top let those below be seen.
+    """
+    panel.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
+    panel.plot(
+        x,
+        y,
+        label=str(name),
+        color=style.colour,
+        linestyle=style.dashes,
+        linewidth=1.3,
+        marker=style.marker,
+        markersize=style.size - 1 + 1.5 * rank,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        zorder=4 - rank,
+    )
 
 
 def _positions(severities: np.ndarray, room: float) -> tuple[np.ndarray, list[str]]:

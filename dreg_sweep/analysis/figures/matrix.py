@@ -9,29 +9,36 @@ from matplotlib.patches import Rectangle
 
 from dreg_sweep.analysis.figures.layout import Panels, add_axes, compose, text_width, widest, wrap
 from dreg_sweep.analysis.figures.names import shortened
-from dreg_sweep.analysis.figures.scales import finite, signed, ticks
+from dreg_sweep.analysis.figures.scales import finite, signed, significant, ticks
 from dreg_sweep.analysis.figures.style import SMALL, bare, drawn, numbers
 
 ROW, NARROWEST_CELL = 0.28, 0.5
 SLANT = 40  # degrees
+POINTS = "points"  # the unit of differences of accuracies
+MOST_COLUMNS = 12  # more methods than that stand one below the other
 BAR = 0.13  # width of the colour bar
 
 
 @drawn
-def heatmap(points: pd.DataFrame, *, title: str, label: str = "points") -> Figure:
+def heatmap(points: pd.DataFrame, *, title: str, label: str = POINTS) -> Figure:
     """Dataset x method, colours diverging from 0: blue better, red worse; every cell with its value.
 
     points: one row a dataset, one column a method, in their order; e.g. accuracy minus the baseline's, in points.
-    A cell without a finite value is hatched grey and says "–". label: the unit, at the colour bar.
+    More than 12 methods are the rows. A cell without a finite value is hatched grey and says "–". label: the unit,
+    at the colour bar; points have two decimals, all else two significant digits.
     Raises ValueError for a frame without cells.
     """
     if points.empty:
         raise ValueError("the frame has no cells, so there is nothing to draw")
+    if points.shape[1] > max(MOST_COLUMNS, points.shape[0]):
+        points = points.T
     values = np.column_stack([numbers(points.iloc[:, column]) for column in range(points.shape[1])])
     rows, columns = values.shape
     present = finite(values)
-    limit = max(float(np.abs(present).max(initial=0.0)), 0.1)
-    texts = [[signed(value, 2) if np.isfinite(value) else "–" for value in row] for row in values]
+    limit = float(np.abs(present).max(initial=0.0))
+    limit = max(limit, 0.1) if label == POINTS else limit or 0.1
+    written = (lambda value: signed(value, 2)) if label == POINTS else significant
+    texts = [[written(value) if np.isfinite(value) else "–" for value in row] for row in values]
 
     names, methods = (list(map(shortened(axis).__getitem__, axis)) for axis in (points.index, points.columns))
     width = max(NARROWEST_CELL, widest(text for row in texts for text in row) + 0.14)

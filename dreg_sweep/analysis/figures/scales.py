@@ -88,6 +88,14 @@ def signed(number: float, decimals: int, *, plus: bool = True) -> str:
     return f"\N{MINUS SIGN}{text}" if rounded < 0 else f"{'+' if plus else ''}{text}"
 
 
+def significant(number: float) -> str:
+    """A number with its sign and two significant digits."""
+    if number == 0:
+        return "0"
+    written = f"{number:+.2g}" if 1e-4 <= abs(number) < 100 else f"{number:+.1e}"
+    return written.replace("-", "\N{MINUS SIGN}")
+
+
 def set_x(axes: Axes, limits: Limits, room: float, most: int = 6) -> None:
     """Give a horizontal axis of `room` inches its limits and ticks."""
     axes.set_xticks(*ticks(limits, room, most=most))

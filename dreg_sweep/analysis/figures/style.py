@@ -5,6 +5,7 @@ user has; pyplot, its global state and the user's backend are not touched. A fig
 font lacks is drawn again with installed fonts that have them. Lengths are inches, type sizes points.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ DASHES: tuple[Any, ...] = (
     (0, (5, 1.2, 1, 1.2, 1, 1.2)),
     "solid",
 )
+FIRST_STUDY = 6  # regularizers, whose looks no other level takes
 FILLS: tuple[Any, ...] = ("full", "none", "left", "top", "right")
 INK, FAINT, GRID = "0.15", "0.45", "0.9"
 
@@ -75,13 +77,17 @@ class Style:
 
 
 def styles(names: Iterable[Any], factor: str = "regularizer") -> dict[Any, Style]:
-    """The style of each level: those of the paper keep theirs whichever others are in the data."""
+    """The style of each level: those of the papers keep theirs whichever others are in the data.
+
+    The others take the places that are free behind the first study's.
+    """
     known = PAPER_ORDER[factor]
     distinct = ordered(factor, names)
-    others = [name for name in distinct if name not in known]
+    taken = {known.index(name) for name in distinct if name in known}
+    free = (place for place in itertools.count(min(len(known), FIRST_STUDY)) if place not in taken)
     found = {}
     for name in distinct:
-        place = known.index(name) if name in known else len(known) + others.index(name)
+        place = known.index(name) if name in known else next(free)
         found[name] = Style(
             COLOURS[place % len(COLOURS)],
             MARKERS[place % len(MARKERS)],

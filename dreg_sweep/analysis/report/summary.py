@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.pairing import UNITS
+from dreg_sweep.analysis.claims.reading import Study
+from dreg_sweep.analysis.pairing import UNITS, primary_unit, why_primary
 from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
@@ -14,35 +15,37 @@ from dreg_sweep.analysis.tables.wording import p_values, plural, text
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPERS_READING = {"unit": "seed", "side": "one-sided", "correction": "none"}
+BY_SEED = {"unit": "seed", "side": "one-sided", "correction": "none"}
 
 
 def claim_table(results: Results) -> Table:
     """One row a claim: the primary verdict with its numbers, and how the other readings judge."""
-    return claims(results.verdicts, results.study.title, results.study.source)
+    return claims(results.verdicts, results.study, primary_unit(results.data.grid))
 
 
-def claims(verdicts: "pd.DataFrame", title: str, source: str) -> Table:
-    """The claim table of a frame of `judge`."""
+def claims(verdicts: "pd.DataFrame", study: Study, unit: str) -> Table:
+    """The claim table of a frame of `judge`. unit: the primary one of the grid."""
     primary = verdicts[verdicts["primary"]].reset_index(drop=True)
     other = verdicts
-    for name, value in PAPERS_READING.items():
+    for name, value in BY_SEED.items():
         other = other[other[name] == value]
     frame = primary.assign(
         seeds_one_sided=primary["claim"].map(other.set_index("claim")["verdict"]).fillna(NOTHING),
         everywhere=[_tally(verdicts[verdicts["claim"] == claim]) for claim in primary["claim"]],
     )
-    others = [f"{row.claim} {row.side}" for row in primary.itertuples() if row.side != "two-sided"]
+    others = [f"{row.claim} by {UNITS[str(row.unit)].label}" for row in primary.itertuples() if row.unit != unit]
+    others += [f"{row.claim} {row.side}" for row in primary.itertuples() if row.side != "two-sided"]
     others += [f"{row.claim} uncorrected" for row in primary.itertuples() if row.correction != "holm"]
+    reading = f", {study.reading}" if study.reading else ""
     except_for = f" ({', '.join(others)})" if others else ""
     return Table(
         name="claims",
-        title=f"Claims: {title}",
-        caption=f"From: {source}. Verdict: by {UNITS['dataset'].label}, two-sided, after Holm's correction"
+        title=f"Claims: {study.title}",
+        caption=f"From: {study.source}. Verdict: by {UNITS[unit].label}, two-sided, after Holm's correction"
         f"{except_for}: reproduced where every comparison that the sentence makes is significant (0.05) in its "
         "direction, contradicted where one is significant in the other, undecided otherwise. Observed: what the "
         "plain means show. p: of the comparison that decides; least p: the smallest it could have been († above "
-        "0.05). Seeds: the verdict by seed means, one-sided and uncorrected, the likely reading of the paper. "
+        f"0.05). Seeds: the verdict by seed means, one-sided and uncorrected{reading}. "
         "All: how often reproduced / contradicted / undecided over every unit, side and correction. claims.csv "
         "has each.",
         values=frame,
@@ -116,7 +119,7 @@ def lead(results: Results) -> list[str]:
         f"{cells} trainings: {_some(len(grid.compared), 'regularizer')} on "
         f"{_some(len(grid.levels['dataset']), 'dataset')} under "
         f"{_some(len(grid.levels['activation']), 'activation')} with {_some(len(grid.levels['seed']), 'seed')}.",
-        f"Of {int(counts.sum())} claims: {said}. Unit of evidence: {UNITS['dataset'].label}; "
+        f"Of {int(counts.sum())} claims: {said}. Unit of evidence: {why_primary(grid)}; "
         f"{results.family.sentence}.",
     ]
 

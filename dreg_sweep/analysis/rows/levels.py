@@ -1,10 +1,27 @@
-"""The order in which levels appear: the paper's for the names it uses, then others alphabetically."""
+"""The order in which levels appear: the papers' for the names they use, then others alphabetically."""
 
 from collections.abc import Iterable
 from typing import Any
 
+AT = "@"  # between a regularizer and its strength, in levels such as spectreg@0.03
 PAPER_ORDER: dict[str, tuple[str, ...]] = {
-    "regularizer": ("none", "weight_decay", "dropout", "spectral_norm", "igpen", "dreg"),
+    "regularizer": (
+        "none",
+        "weight_decay",
+        "dropout",
+        "spectral_norm",
+        "igpen",
+        "dreg",
+        "weight_decay_l2",
+        "spectral_penalty",
+        "confidence_penalty",
+        "double_backprop",
+        "spectreg",
+        "frobreg",
+        "jacreg",
+        "onehot",
+        "random_onehot",
+    ),
     "activation": ("relu", "gelu", "silu", "tanh"),
     "dataset": (
         "mnist",
@@ -22,16 +39,28 @@ PAPER_ORDER: dict[str, tuple[str, ...]] = {
 def ordered(factor: str, levels: Iterable[Any]) -> list[Any]:
     """The distinct levels of a factor in display order; numbers (seeds, sizes) ascend.
 
-    A pandas series may have a million values.
+    Levels `name@strength` stand where the regularizer of that name does, by ascending strength. A pandas series
+    may have a million values.
     """
     unique = getattr(levels, "unique", None)
     if unique is not None:
         levels = unique().tolist()
     known = PAPER_ORDER.get(factor, ())
 
-    def key(level: Any) -> tuple[int, int, Any]:
-        if level in known:
-            return 0, known.index(level), ""
-        return (2, 0, level) if isinstance(level, str) else (1, 0, level)
+    def key(level: Any) -> tuple[int, int, Any, float]:
+        if not isinstance(level, str):
+            return 1, 0, level, 0.0
+        name, strength = split(level) if factor == "regularizer" else (level, None)
+        rank = -1.0 if strength is None else strength
+        return (0, known.index(name), "", rank) if name in known else (2, 0, name, rank)
 
     return sorted(set(levels), key=key)
+
+
+def split(level: str) -> tuple[str, float | None]:
+    """The name and the strength of `name@strength`; any other text is a name without one."""
+    name, at, strength = level.rpartition(AT)
+    try:
+        return (name, float(strength)) if at and name else (level, None)
+    except ValueError:
+        return level, None

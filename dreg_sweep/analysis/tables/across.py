@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.pairing import PRIMARY, UNITS, Unit
+from dreg_sweep.analysis.pairing import UNITS, Unit, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.anova import repeated_measures, two_way
@@ -49,6 +49,7 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
 
     if len(grid.compared) < 2:
         return None
+    first = primary_unit(grid)
     rows = []
     for metric in grid.metrics:
         for unit in UNITS.values():
@@ -78,12 +79,13 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
             "Nemenyi's critical difference of mean ranks at 0.05 (nothing for fewer than two blocks). Both p are "
             "approximations; least p is the exact chance that all blocks have the same order, below which no p of "
             "theirs means anything. Units marked † are pseudo-replicated or speak about new seeds only.",
+            _why(grid),
             about(grid),
         ),
         values=frame,
         columns=(
             text("metric"),
-            Column("blocks are", lambda row: unit_text(row["unit"]), numeric=False),
+            Column("blocks are", lambda row: unit_text(row["unit"], first), numeric=False),
             count("blocks"),
             _number("chi2", "χ²"),
             p_values("p", "p"),
@@ -97,10 +99,15 @@ def rank_tests(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table |
     )
 
 
-def unit_text(name: str) -> str:
+def _why(grid: Grid) -> str:
+    """The primary unit, where it is not the usual one."""
+    return f"Primary: {why_primary(grid)}." if primary_unit(grid) != "dataset" else ""
+
+
+def unit_text(name: str, primary: str) -> str:
     """`datasets (primary)`, with a dagger where the unit has a caution."""
     unit = UNITS[name]
-    return f"{unit.short}{' (primary)' if name == PRIMARY else ''}{'†' if unit.caution else ''}"
+    return f"{unit.short}{' (primary)' if name == primary else ''}{'†' if unit.caution else ''}"
 
 
 def _number(name: str, header: str) -> Column:
@@ -116,42 +123,45 @@ def variance(grid: Grid) -> Table | None:
 
     Effects: regularizer (datasets × regularizers, means over activations and seeds), and, with more than one
     activation, regularizer, activation and their interaction (datasets × activations × regularizers, means over
-    seeds). Only datasets with every such mean take part; None with fewer than two of them.
+    seeds). Only datasets with every such mean take part; None with fewer than two of them. Of a sweep on one
+    dataset the seeds are the subjects instead.
     """
     import pandas as pd
 
     if len(grid.compared) < 2:
         return None
+    subject = UNITS[primary_unit(grid)]
     rows: list[dict[str, Any]] = []
     for metric in grid.metrics:
-        labels, values, denominator = grid.block_table(metric, ("dataset",))
+        labels, values, denominator = grid.block_table(metric, subject.factors)
         if len(labels) < 2:
             return None
         means = values.astype(float) * (metric.scale / denominator)
-        rows.append(_effect(metric, "regularizer", len(labels), repeated_measures(means)))
-        cube, datasets = _cube(grid, metric)
-        if datasets > 1 and cube.shape[1] > 1:
+        rows.append(_effect(metric, "regularizer", subject, len(labels), repeated_measures(means)))
+        cube, subjects = _cube(grid, metric, subject.name)
+        if subjects > 1 and cube.shape[1] > 1:
             effects = two_way(cube * metric.scale)
             for name, effect in (
                 ("activation", effects.a),
                 ("activation × regularizer", effects.interaction),
             ):
-                rows.append(_effect(metric, name, datasets, effect))
+                rows.append(_effect(metric, name, subject, subjects, effect))
     frame = pd.DataFrame(rows)
     return Table(
         name="variance",
         title="Repeated-measures analysis of variance",
         caption=sentences(
-            "Datasets are the subjects; their means are the scores. ε: Greenhouse and Geisser's estimate, by "
-            "which both degrees of freedom are multiplied in p (GG). η²: partial. The interaction asks whether "
-            "the differences between regularizers depend on the activation.",
+            f"{subject.short.capitalize()} are the subjects; their means are the scores. ε: Greenhouse and "
+            "Geisser's estimate, by which both degrees of freedom are multiplied in p (GG). η²: partial. The "
+            "interaction asks whether the differences between regularizers depend on the activation.",
+            _why(grid),
             about(grid),
         ),
         values=frame,
         columns=(
             text("metric"),
             text("effect"),
-            count("datasets"),
+            count(subject.short),
             _number("f", "F"),
             Column("df", lambda row: f"{row['df']:g}, {row['df_error']:g}"),
             p_values("p", "p"),
@@ -163,24 +173,27 @@ def variance(grid: Grid) -> Table | None:
     )
 
 
-def _cube(grid: Grid, metric: Metric) -> tuple[np.ndarray, int]:
-    """(datasets, activations, regularizers) of means over seeds, of the datasets that have all of them."""
-    means = grid.means(metric.name, ("dataset", "activation", "regularizer"))
+def _cube(grid: Grid, metric: Metric, subject: str) -> tuple[np.ndarray, int]:
+    """(datasets, activations, regularizers) of means over seeds, of the datasets that have all of them.
+
+    Or seeds and means over datasets, where `seed` is the subject.
+    """
+    means = grid.means(metric.name, (subject, "activation", "regularizer"))
     activations, methods = grid.levels["activation"], grid.compared
     full = [
-        dataset
-        for dataset in grid.levels["dataset"]
-        if all((dataset, activation, methods[0]) in means for activation in activations)
+        level
+        for level in grid.levels[subject]
+        if all((level, activation, methods[0]) in means for activation in activations)
     ]
-    scores = [[[float(means[d, a, m]) for m in methods] for a in activations] for d in full]
+    scores = [[[float(means[level, a, m]) for m in methods] for a in activations] for level in full]
     return np.array(scores).reshape(len(full), len(activations), len(methods)), len(full)
 
 
-def _effect(metric: Metric, name: str, datasets: int, effect: Any) -> dict[str, Any]:
+def _effect(metric: Metric, name: str, subject: Unit, subjects: int, effect: Any) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "effect": name,
-        "datasets": datasets,
+        subject.short: subjects,
         "f": effect.f,
         "df": effect.df,
         "df_error": effect.df_error,
@@ -194,16 +207,18 @@ def _effect(metric: Metric, name: str, datasets: int, effect: Any) -> dict[str, 
 def standing(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table | None:
     """Mean rank of each regularizer under each unit (tests: of `by_unit`), and the probability that it is first.
 
-    p_first: the share of bootstrap resamples of the datasets in which its mean is the highest.
+    p_first: the share of bootstrap resamples of the datasets (of a sweep on one dataset: the seeds) in which its
+    mean is the highest.
     """
     import pandas as pd
 
     if len(grid.compared) < 2:
         return None
+    unit = UNITS[primary_unit(grid)]
     rows = []
     for metric in grid.metrics:
         ranks_by = {name: tests[metric.name, name].mean_ranks for name in UNITS if (metric.name, name) in tests}
-        table = blocks_by_method(grid, metric, UNITS["dataset"])
+        table = blocks_by_method(grid, metric, unit)
         first: Sequence[float] = chance_of_first(table) if len(table) > 1 else [float("nan")] * len(grid.compared)
         for place, method in enumerate(grid.compared):
             ranks = {f"rank_{name}": ranks_by[name].iloc[place] if name in ranks_by else None for name in UNITS}
@@ -215,7 +230,7 @@ def standing(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table | N
         title="Mean ranks, and the chance of ranking first",
         caption=sentences(
             "Rank 1 is best; ties share the midrank. Chance of first: the share of bootstrap resamples of the "
-            "datasets (drawn with replacement) in which the regularizer's mean is the highest; ties share.",
+            f"{unit.short} (drawn with replacement) in which the regularizer's mean is the highest; ties share.",
             about(grid),
         ),
         values=frame,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OTHERS = {"activation": "datasets", "dataset": "activations"}
+WIDEST = 12  # regularizers that a table has side by side; more stand one below the other
 Line = list[Any]  # keys, a mean for each regularizer, and a sd for each
 
 
@@ -33,7 +34,8 @@ def by_factor(grid: Grid, factor: str) -> Table:
 
     factor: "activation" or "dataset". Values, in the metric's printed unit: the columns metric, the factor, one a
     regularizer, and behind them `<regularizer>_sd` (n − 1; null for one seed); see `apart` for names that clash.
-    Levels without a complete block have no row; the caption names them.
+    With more than `WIDEST` regularizers these are the rows and the levels the columns. Levels without a complete
+    block are left out; the caption names them.
     """
     rows: list[Line] = []
     for metric in grid.metrics:
@@ -176,14 +178,22 @@ def _table(
     import pandas as pd
 
     methods = [str(method) for method in grid.compared]
+    metrics = {metric.name: metric for metric in grid.metrics}
+    marks: dict[tuple[int, str], Mark] = {}
+    if len(methods) > WIDEST:
+        keys, methods, rows = upright(rows, keys, methods)
+        for line in dict.fromkeys(tuple(row[: len(keys) - 1]) for row in rows):
+            places = [place for place, row in enumerate(rows) if tuple(row[: len(line)]) == line]
+            for column, level in enumerate(methods, start=len(keys)):
+                found = best_in([rows[place][column] for place in places], metrics[line[0]])
+                marks |= {(place, level): mark for place, mark in zip(places, found, strict=True) if mark}
+    else:
+        for place, row in enumerate(rows):
+            found = best_in(row[len(keys) : len(keys) + len(methods)], metrics[row[0]])
+            marks |= {(place, method): mark for method, mark in zip(methods, found, strict=True) if mark}
     spreads = spread_names(methods)
     named = apart(keys, [*methods, *spreads])
     frame = pd.DataFrame(rows, columns=[*named, *methods, *spreads])
-    metrics = {metric.name: metric for metric in grid.metrics}
-    marks: dict[tuple[int, str], Mark] = {}
-    for place, row in enumerate(rows):
-        found = best_in(row[len(keys) : len(keys) + len(methods)], metrics[row[0]])
-        marks |= {(place, method): mark for method, mark in zip(methods, found, strict=True) if mark}
     return Table(
         name=name,
         title=title,
@@ -199,6 +209,25 @@ def _table(
         marks=marks,
         block=named[keys.index(block)],
     )
+
+
+def upright(
+    rows: Sequence[Line], keys: tuple[str, ...], methods: Sequence[str]
+) -> tuple[tuple[str, ...], list[str], list[Line]]:
+    """Rows of means and sds by the last key's levels (a column a method) as rows of methods (a column a level).
+
+    Returns the keys, of which the last is now `regularizer`, the levels, and the rows; NaN where there was no row.
+    """
+    last, count = len(keys) - 1, len(methods)
+    known = {tuple(row[: last + 1]): row[last + 1 :] for row in rows}
+    levels = list(dict.fromkeys(row[last] for row in rows))
+    lines: list[Line] = []
+    for line in dict.fromkeys(tuple(row[:last]) for row in rows):
+        found = [known.get((*line, level), [float("nan")] * (2 * count)) for level in levels]
+        for place, method in enumerate(methods):
+            entries = [*(values[place] for values in found), *(values[count + place] for values in found)]
+            lines.append([*line, method, *entries])
+    return (*keys[:last], "regularizer"), [str(level) for level in levels], lines
 
 
 def gains(grid: Grid, metric: Metric, baseline: Any | None) -> "pd.DataFrame":

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import BLOCK, Grid
-from dreg_sweep.analysis.pairing import PRIMARY, PRIMARY_SIDE, UNITS, pair_test, pairs
+from dreg_sweep.analysis.pairing import PRIMARY_SIDE, UNITS, Unit, pair_test, pairs, primary_unit
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.bootstrap import clustered_interval
@@ -13,6 +13,7 @@ from dreg_sweep.analysis.tables.wording import about, count, p_values, sentences
 if TYPE_CHECKING:
     import pandas as pd
 
+_OTHERS = {"dataset": "other datasets of this kind", "seed": "other seeds on this dataset"}
 SEEDS_AT_MOST = 50  # levels of one factor that are left out one by one
 
 
@@ -27,9 +28,10 @@ def fragility(grid: Grid, metric: Metric, treatment: Any) -> Table | None:
     rivals = [level for level in grid.compared if level != treatment]
     if not rivals or treatment not in grid.compared:
         return None
+    unit = UNITS[primary_unit(grid)]
     rows: list[dict[str, Any]] = []
     for rival in rivals:
-        whole = _test(grid, metric, treatment, rival)
+        whole = _test(grid, metric, treatment, rival, unit)
         rows.append({"rival": rival, "factor": "nothing", "level": "", **whole, "flips": ""})
         for factor in BLOCK:
             levels = grid.levels[factor]
@@ -37,7 +39,7 @@ def fragility(grid: Grid, metric: Metric, treatment: Any) -> Table | None:
                 continue
             for level in levels:
                 part = grid.restricted({factor: [other for other in levels if other != level]})
-                result = _test(part, metric, treatment, rival)
+                result = _test(part, metric, treatment, rival, unit)
                 rows.append(
                     {
                         "rival": rival,
@@ -52,7 +54,7 @@ def fragility(grid: Grid, metric: Metric, treatment: Any) -> Table | None:
         name=f"fragility_{metric.slug}",
         title=f"One level left out at a time: {treatment} against each rival, {metric.label}",
         caption=sentences(
-            f"Two-sided signed-rank test, paired by {UNITS[PRIMARY].label}, uncorrected; differences in "
+            f"Two-sided signed-rank test, paired by {unit.label}, uncorrected; differences in "
             f"{metric.difference_unit or metric.name}. Flips: the mean difference changes its sign, or p crosses "
             f"{ALPHA}.",
             about(grid, pairs=True),
@@ -71,8 +73,8 @@ def fragility(grid: Grid, metric: Metric, treatment: Any) -> Table | None:
     )
 
 
-def _test(grid: Grid, metric: Metric, treatment: Any, rival: Any) -> dict[str, Any]:
-    paired = pairs(grid, metric, treatment, rival, UNITS[PRIMARY])
+def _test(grid: Grid, metric: Metric, treatment: Any, rival: Any, unit: Unit) -> dict[str, Any]:
+    paired = pairs(grid, metric, treatment, rival, unit)
     if not len(paired):
         return {"pairs": 0, "mean_difference": None, "p": None}
     test = pair_test(paired, PRIMARY_SIDE)
@@ -91,21 +93,23 @@ def _flips(whole: dict[str, Any], part: dict[str, Any]) -> str:
 
 
 def intervals(grid: Grid, treatment: Any) -> Table | None:
-    """Rival × metric: mean difference over datasets with its dataset-clustered bootstrap interval.
+    """Rival × metric: mean difference over the primary unit's means, with their bootstrap interval.
 
-    Also how many levels' omission would flip the primary test. None without a rival.
+    Columns metric, rival, datasets (of a sweep on one dataset: seeds), mean_difference, low, high, method. None
+    without a rival.
     """
     import pandas as pd
 
     rivals = [level for level in grid.compared if level != treatment]
     if not rivals or treatment not in grid.compared:
         return None
+    unit = UNITS[primary_unit(grid)]
     rows: list[dict[str, Any]] = []
     metrics = {metric.name: metric for metric in grid.metrics}
     for metric in grid.metrics:
         for rival in rivals:
-            paired = pairs(grid, metric, treatment, rival, UNITS[PRIMARY])
-            row: dict[str, Any] = {"metric": metric.name, "rival": rival, "datasets": len(paired)}
+            paired = pairs(grid, metric, treatment, rival, unit)
+            row: dict[str, Any] = {"metric": metric.name, "rival": rival, unit.short: len(paired)}
             if len(paired) > 1:
                 found = clustered_interval([metric.scale * float(value) for value in paired.values])
                 row |= {"mean_difference": found.estimate, "low": found.low, "high": found.high}
@@ -113,7 +117,7 @@ def intervals(grid: Grid, treatment: Any) -> Table | None:
             elif len(paired):
                 row["mean_difference"] = float(paired.mean * metric.scale)
             rows.append(row)
-    names = ["metric", "rival", "datasets", "mean_difference", "low", "high", "method"]
+    names = ["metric", "rival", unit.short, "mean_difference", "low", "high", "method"]
     frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(("mean_difference", "low", "high"), "float64"))
 
     def interval(row: Any) -> str:
@@ -124,18 +128,18 @@ def intervals(grid: Grid, treatment: Any) -> Table | None:
 
     return Table(
         name="bootstrap",
-        title=f"{treatment} against each rival: bootstrap over datasets",
+        title=f"{treatment} against each rival: bootstrap over {unit.short}",
         caption=sentences(
-            "Mean difference over datasets (each counts alike) with the 95 % percentile interval of a bootstrap "
-            "that draws whole datasets: what other datasets of this kind might have shown. With so few datasets "
-            "such intervals are too short rather than too long.",
+            f"Mean difference over {unit.short} (each counts alike) with the 95 % percentile interval of a "
+            f"bootstrap that draws whole {unit.short}: what {_OTHERS[unit.name]} might have shown. With so "
+            f"few {unit.short} such intervals are too short rather than too long.",
             about(grid, pairs=True),
         ),
         values=frame,
         columns=(
             text("metric"),
             text("rival"),
-            count("datasets"),
+            count(unit.short),
             Column(
                 "mean difference",
                 lambda row: signed(row["mean_difference"], metrics[row["metric"]]),

@@ -7,7 +7,7 @@ from dreg_sweep.analysis.grid import BLOCK, Grid
 from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, Table
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.scores import Metric, exact_values
-from dreg_sweep.analysis.tables.factors import apart, spread_names
+from dreg_sweep.analysis.tables.factors import WIDEST, apart, spread_names
 from dreg_sweep.analysis.tables.wording import MARKS, about, best_in, mean_sd, percent, sd, sentences, text
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def left_out(frame: "pd.DataFrame") -> str:
 def tables(grid: Grid, frame: "pd.DataFrame") -> list[Table]:
     """The tables `noise_ladder` (accuracy in %) and `noise_retained` (fraction), from the frame of `ladder`.
 
-    Values: panel, severity and one column a regularizer; in the first also `<regularizer>_sd` behind them.
+    Values: panel, severity and one column a regularizer; in the first also `<regularizer>_sd` behind them. With
+    more than `WIDEST` regularizers these are the rows and the severities the columns.
     """
     seeds = len(grid.levels["seed"])
     return [
@@ -176,20 +177,35 @@ def _wide(grid: Grid, frame: "pd.DataFrame", column: str, *, name: str, title: s
     import pandas as pd
 
     methods = [str(method) for method in grid.compared if method in set(frame["method"])]
-    spreads = spread_names(methods) if column == "accuracy" else []
-    keys = apart(("panel", "severity"), [*methods, *spreads])
-    parts = [frame.pivot(index=["panel", "severity"], columns="method", values=column)[methods]]
+    severities = sorted(frame["severity"].unique().tolist())
+    caption = sentences(caption, left_out(frame), MARKS, about(grid))
+    tall = len(methods) > WIDEST
+    if tall:
+        severities = [f"{severity:g}" for severity in severities]
+        frame = frame.assign(severity=[f"{severity:g}" for severity in frame["severity"]])
+    down, across = ("method", "severity") if tall else ("severity", "method")
+    names, order = (severities, methods) if tall else (methods, severities)
+    spreads = spread_names(names) if column == "accuracy" else []
+    keys = apart(("panel", "regularizer" if tall else "severity"), [*names, *spreads])
+    parts = [frame.pivot(index=["panel", down], columns=across, values=column)[names]]
     if spreads:
-        spread = frame.pivot(index=["panel", "severity"], columns="method", values="sd")[methods]
+        spread = frame.pivot(index=["panel", down], columns=across, values="sd")[names]
         parts.append(spread.set_axis(spreads, axis=1))
     wide = pd.concat(parts, axis=1).rename_axis(columns=None)
+    panels = wide.index.unique("panel")
+    wide = wide.reindex([line for panel in panels for level in order if (line := (panel, level)) in wide.index])
     wide.index.names = keys
     wide = wide.reset_index()
+    if tall:
+        inside = [wide.index[wide[keys[0]] == panel].tolist() for panel in panels]
+        rivals = [[(row, head) for row in rows] for rows in inside for head in names]
+    else:
+        rivals = [[(row, head) for head in names] for row in wide.index.tolist()]
     marks: dict[tuple[int, str], Mark] = {}
-    for place, row in enumerate(wide[methods].to_numpy().tolist()):
-        scaled = row if spreads else [round(value, 3) * 100 for value in row]
-        found = best_in(scaled, _ACCURACY)
-        marks |= {(place, method): mark for method, mark in zip(methods, found, strict=True) if mark}
+    for places in rivals:
+        row = [wide[head].iloc[line] for line, head in places]
+        found = best_in(row if spreads else [round(value, 3) * 100 for value in row], _ACCURACY)
+        marks |= {place: mark for place, mark in zip(places, found, strict=True) if mark}
 
     def fraction(method: str) -> Column:
         return Column(
@@ -199,11 +215,11 @@ def _wide(grid: Grid, frame: "pd.DataFrame", column: str, *, name: str, title: s
     return Table(
         name=name,
         title=title,
-        caption=sentences(caption, left_out(frame), MARKS, about(grid)),
+        caption=caption,
         values=wide,
         columns=(
             text(keys[0], "modality: corruption"),
-            Column(keys[1], lambda row: f"{row[keys[1]]:g}", value=keys[1]),
+            text(keys[1]) if tall else Column(keys[1], lambda row: f"{row[keys[1]]:g}", value=keys[1]),
             *(
                 (
                     mean_sd(method, spread, _ACCURACY, method)

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.pairing import PRIMARY_SIDE, UNITS, Family, primary
+from dreg_sweep.analysis.pairing import PRIMARY_SIDE, UNITS, Family, primary, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import Column, Mark, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.exact import doubled_midranks
@@ -105,21 +105,21 @@ def overall(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Family) -
     columns += [
         mean_sd(f"{metric.name}_mean", f"{metric.name}_sd", metric, metric.name) for metric in grid.metrics
     ]
-    columns += _ranks_and_tests(f"{first}_", tested=bool(frame[f"{first}_p"].notna().any()))
+    columns += _ranks_and_tests(grid, f"{first}_", tested=bool(frame[f"{first}_p"].notna().any()))
     marks: dict[tuple[int, str], Mark] = {}
     for metric in grid.metrics:
         found = best_in(frame[f"{metric.name}_mean"].tolist(), metric)
         marks |= {(row, metric.name): mark for row, mark in enumerate(found) if mark}
     return Table(
         name="overall",
-        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {first}",
+        title="Regularizers: accuracy in %" if grid.metrics[0].unit else f"Regularizers: {grid.metrics[0].label}",
         caption=sentences(
             _spread_sentence(grid),
             f"Ranks and p are about {first}; the table ranks has all." if len(grid.metrics) > 1 else "",
             _ranks_sentence(grid),
             MARKS,
             about(grid),
-            _test_sentence(tests, treatment, first, family),
+            _test_sentence(grid, tests, treatment, family),
         ),
         values=frame,
         columns=tuple(columns),
@@ -144,28 +144,28 @@ def ranks_table(grid: Grid, treatment: Any, tests: "pd.DataFrame", family: Famil
             _ranks_sentence(grid),
             MARKS,
             about(grid),
-            _test_sentence(tests, treatment, grid.metrics[0].name, family),
+            _test_sentence(grid, tests, treatment, family),
         ),
         values=frame,
         columns=(
             text("metric"),
             text("regularizer"),
             mean_sd("mean", "sd", grid.metrics[0], "mean"),
-            *_ranks_and_tests("", tested=bool(frame["p"].notna().any())),
+            *_ranks_and_tests(grid, "", tested=bool(frame["p"].notna().any())),
         ),
         marks=marks,
         block="metric",
     )
 
 
-def _ranks_and_tests(prefix: str, tested: bool) -> list[Column]:
+def _ranks_and_tests(grid: Grid, prefix: str, tested: bool) -> list[Column]:
     columns = [
         count(f"{prefix}rank", "rank"),
         Column("mean rank", lambda row: f"{row[f'{prefix}mean_rank']:.2f}", value=f"{prefix}mean_rank"),
     ]
     if tested:
         columns += [
-            p_values(f"{prefix}p", "p datasets (Holm)", f"{prefix}p_holm"),
+            p_values(f"{prefix}p", f"p {UNITS[primary_unit(grid)].short} (Holm)", f"{prefix}p_holm"),
             p_values(f"{prefix}p_seed", "p seeds, one-sided (Holm)", f"{prefix}p_seed_holm"),
         ]
     return columns
@@ -187,7 +187,8 @@ def _ranks_sentence(grid: Grid) -> str:
     )
 
 
-def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: Family) -> str:
+def _test_sentence(grid: Grid, tests: "pd.DataFrame", treatment: Any, family: Family) -> str:
+    metric, first = grid.metrics[0].name, primary_unit(grid)
     here = primary(tests, metric)
     if here.empty:
         return "No other regularizer to test against."
@@ -195,7 +196,7 @@ def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: F
         f"p: Wilcoxon signed-rank test of {treatment} against each rival ({how(here)}; zero differences dropped, "
         f"midranks for ties); in parentheses after {family.sentence}."
     ]
-    for unit, side in (("dataset", PRIMARY_SIDE), ("seed", "greater")):
+    for unit, side in ((first, PRIMARY_SIDE), ("seed", "greater")):
         rows = primary(tests, metric, unit=unit, alternative=side)
         rows = rows[rows["pairs"] > 0]
         if rows.empty:
@@ -203,6 +204,8 @@ def _test_sentence(tests: "pd.DataFrame", treatment: Any, metric: str, family: F
         low, high = int(rows["pairs"].min()), int(rows["pairs"].max())
         amount = f"{low} pairs" if low == high else f"{low} to {high} pairs"
         parts.append(f"Paired by {UNITS[unit].label} ({amount}, {side}) {reach(rows)}.")
+    if first != "dataset":
+        parts.append(f"Primary: {why_primary(grid)}.")
     return sentences(*parts)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.pairing import PRIMARY, PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family
+from dreg_sweep.analysis.pairing import PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.tables.overall import how
@@ -64,7 +64,7 @@ def pairwise(grid: Grid, tests: "pd.DataFrame", metric: Metric, treatment: Any, 
             f"midranks for ties), two-sided and for {treatment} being better; {family.sentence}. Least p: the "
             "smallest that these ranks could give. 0.05 in reach: whether that is at most 0.05 after Holm, "
             "two-sided / one-sided, and else the pairs it would need.",
-            f"Primary unit: {UNITS[PRIMARY].label}.",
+            f"Primary unit: {why_primary(grid)}.",
             f"{DAGGER} {'; '.join(cautions)}.",
             _unbalanced(frame),
             about(grid, pairs=True),
@@ -77,7 +77,7 @@ def pairwise(grid: Grid, tests: "pd.DataFrame", metric: Metric, treatment: Any, 
 
 def _unit(row: Mapping[str, Any]) -> str:
     unit = UNITS[row["unit"]]
-    return f"{unit.short}{' (primary)' if unit.name == PRIMARY else ''}{DAGGER if unit.caution else ''}"
+    return f"{unit.short}{' (primary)' if row['primary'] else ''}{DAGGER if unit.caution else ''}"
 
 
 def _plain(value: Any) -> str:

@@ -14,6 +14,7 @@ from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import UNITS
 from dreg_sweep.analysis.report.render import Column, Table
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, SignedRank, signed_rank
+from dreg_sweep.analysis.tables.joined import KEYS, done_cells
 from dreg_sweep.analysis.tables.wording import about, count, sentences, text
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def pressure(
 
     if any(name not in history.columns for name in NEEDED) or baseline in (None, treatment):
         return None
-    rows = history.merge(
-        _done(grid, cells, (treatment, baseline)), on=["cell", "config_hash"], suffixes=("", "_cell")
-    )
+    rows = history[[*KEYS, "epoch", *NEEDED]].merge(done_cells(grid, cells), on=list(KEYS))
     last = rows.loc[rows.groupby("cell", observed=True)["epoch"].idxmax()]
     last = last[last["slope_sq"].notna() & last["jacobian_sq"].notna()]
     columns = [*_BLOCK, "slope_sq", "jacobian_sq"]
@@ -78,13 +77,6 @@ def pressure(
         signs = np.sign(np.subtract.outer(slope, slope)) * np.sign(np.subtract.outer(reduction, reduction))
         agreement.append({**block, "agreement": float(signs[upper].mean())})
     return Pressure(pd.DataFrame(long), pd.DataFrame(agreement)) if long else None
-
-
-def _done(grid: Grid, cells: "pd.DataFrame", levels: tuple[Any, ...]) -> "pd.DataFrame":
-    rows = cells[(cells["status"].fillna("done") == "done") & cells["regularizer"].isin(levels)]
-    for factor in _BLOCK:
-        rows = rows[rows[factor].isin(grid.levels[factor])]
-    return rows[["cell", "config_hash"]]
 
 
 def agreement_test(found: Pressure, unit: str, alternative: Alternative) -> tuple[SignedRank, float, int]:

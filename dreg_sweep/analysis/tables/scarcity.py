@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import BLOCK, Grid, State
-from dreg_sweep.analysis.pairing import PRIMARY, UNITS, Unit, pairs
+from dreg_sweep.analysis.pairing import UNITS, Unit, pairs, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.select import ALL, WHOLE, size_name
@@ -64,23 +64,25 @@ def lacking(grids: Grids, treatment: Any) -> str:
 
 
 def advantages(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
-    """Rival × training size: mean gain over datasets in the printed unit, with its bootstrap interval.
+    """Rival × training size: mean gain over the primary unit in the printed unit, with its bootstrap interval.
 
-    Columns rival, train_size (`all` for the whole set), datasets, blocks, difference, low, high. Only blocks with
-    a pair at every size count, so that the curve compares sizes and not datasets.
+    Columns rival, train_size (`all` for the whole set), datasets (or seeds, where that is the primary unit),
+    blocks, difference, low, high. Only blocks with a pair at every size count, so that the curve compares sizes
+    and not datasets.
     """
     import pandas as pd
 
     rows = []
+    unit = unit_of(grids)
     for rival in _rivals(grids, treatment):
         blocks = int(paired_blocks(grids, treatment, rival).sum())
-        table = by_size(grids, metric, treatment, rival, UNITS[PRIMARY])
+        table = by_size(grids, metric, treatment, rival, unit)
         for place, size in enumerate(grids):
             values = [metric.scale * float(row[place]) for row in table.values()]
             row: dict[str, Any] = {
                 "rival": rival,
                 "train_size": ALL if size == WHOLE else size,
-                "datasets": len(values),
+                unit.short: len(values),
                 "blocks": blocks,
             }
             if len(values) > 1:
@@ -89,29 +91,35 @@ def advantages(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
             elif values:
                 row["difference"] = values[0]
             rows.append(row)
-    names = ["rival", "train_size", "datasets", "blocks", "difference", "low", "high"]
+    names = ["rival", "train_size", unit.short, "blocks", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[4:], "float64"))
 
 
+def unit_of(grids: Grids) -> Unit:
+    """The primary unit: by dataset, or by seed where all sizes have one and the same dataset."""
+    datasets = {level for grid in grids.values() for level in grid.levels["dataset"]}
+    return UNITS["dataset" if len(datasets) > 1 else primary_unit(next(iter(grids.values())))]
+
+
 def paired_blocks(grids: Grids, treatment: Any, rival: Any) -> np.ndarray:
-    """(D, A, S) of bool over `_blocks`: where both have a result at every size."""
-    levels = _blocks(grids)
+    """(D, A, S) of bool over `blocks_of`: where both have a result at every size."""
+    levels = blocks_of(grids)
     both = np.ones(tuple(len(levels[name]) for name in BLOCK), dtype=bool)
     for grid in grids.values():
         here = np.zeros(both.shape, dtype=bool)
-        here[_places(levels, grid)] = _paired(grid, treatment, rival)
+        here[places_of(levels, grid)] = _paired(grid, treatment, rival)
         both &= here
     return both
 
 
-def _blocks(grids: Grids) -> dict[str, list[Any]]:
+def blocks_of(grids: Grids) -> dict[str, list[Any]]:
     """The levels of datasets, activations and seeds that some size has."""
     return {
         name: ordered(name, [level for grid in grids.values() for level in grid.levels[name]]) for name in BLOCK
     }
 
 
-def _places(levels: dict[str, list[Any]], grid: Grid) -> tuple[np.ndarray, ...]:
+def places_of(levels: dict[str, list[Any]], grid: Grid) -> tuple[np.ndarray, ...]:
     """Where the grid's blocks stand among all."""
     places = []
     for name in BLOCK:
@@ -131,13 +139,13 @@ def by_size(
     grids: Grids, metric: Metric, treatment: Any, rival: Any, unit: Unit
 ) -> dict[tuple[Any, ...], list[Fraction]]:
     """Pair → its difference at every size, each over the same blocks: those that are paired at every size."""
-    levels = _blocks(grids)
+    levels = blocks_of(grids)
     everywhere = paired_blocks(grids, treatment, rival)
     if not everywhere.any():
         return {}
     found = []
     for grid in grids.values():
-        state = np.where(everywhere[_places(levels, grid)], grid.state, State.MISSING)
+        state = np.where(everywhere[places_of(levels, grid)], grid.state, State.MISSING)
         paired = pairs(replace(grid, state=state), metric, treatment, rival, unit)
         found.append(dict(zip(paired.labels, paired.values, strict=True)))
     return {label: [other[label] for other in found] for label in found[0]}
@@ -145,10 +153,10 @@ def by_size(
 
 def taking_part(grids: Grids, treatment: Any) -> str:
     """Sentences for captions: which blocks take part, what is left out, and what the sizes lack."""
-    levels = _blocks(grids)
+    levels = blocks_of(grids)
     known = np.zeros(tuple(len(levels[name]) for name in BLOCK), dtype=bool)
     for grid in grids.values():
-        known[_places(levels, grid)] |= (grid.state != State.OUTSIDE).any(axis=0)
+        known[places_of(levels, grid)] |= (grid.state != State.OUTSIDE).any(axis=0)
     masks = {str(rival): paired_blocks(grids, treatment, rival) for rival in _rivals(grids, treatment)}
     counted = _shared({rival: f"{int(mask.sum())} of {int(known.sum())}" for rival, mask in masks.items()})
     left = _shared({rival: _by_dataset(levels, known & ~mask) for rival, mask in masks.items()})
@@ -246,7 +254,8 @@ def _rivals(grids: Grids, treatment: Any) -> list[Any]:
     return [level for level in first.compared if level != treatment and all(level in some for some in everywhere)]
 
 
-def _as_number(row: Any) -> float:
+def as_number(row: Any) -> float:
+    """The training size of a table's row, by which it is sorted."""
     return WHOLE if row["train_size"] == ALL else float(row["train_size"])
 
 
@@ -259,7 +268,8 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
     measures = about(replace(last, state=np.full_like(last.state, State.DONE)))
     left_out = sentences(taking_part(grids, treatment), without_whole)
     sizes = ", ".join(map(size_name, grids))
-    unit = metric.difference_unit
+    unit, paired = metric.difference_unit, unit_of(grids)
+    why = why_primary(last) if paired.name != "dataset" else paired.label
 
     def interval(row: Any) -> str:
         return (
@@ -272,16 +282,17 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
         name="scarcity",
         title=f"Advantage of {treatment} over each rival by training size: {metric.label}",
         caption=sentences(
-            f"Mean gain{f' in {unit}' if unit else ''} over datasets, at every size over the same blocks, with "
-            "the 95 % interval of a bootstrap over datasets.",
+            f"Mean gain{f' in {unit}' if unit else ''} over {paired.short}, at every size over the same blocks, "
+            f"with the 95 % interval of a bootstrap over {paired.short}.",
+            f"Primary: {why}." if paired.name != "dataset" else "",
             left_out,
             measures,
         ),
         values=curve,
         columns=(
             text("rival"),
-            Column("training size", lambda row: str(row["train_size"]), value=_as_number),
-            count("datasets"),
+            Column("training size", lambda row: str(row["train_size"]), value=as_number),
+            count(paired.short),
             count("blocks"),
             Column("mean difference", lambda row: signed(row["difference"], metric), value="difference"),
             Column("95 % interval", interval),
@@ -295,7 +306,7 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
             f"Page's trend test over the sizes {sizes} (midranks for ties), one-sided: p that the advantage falls "
             "as the training size grows, and the reverse. Slope: change of the gain for each doubling of the "
             "training size, least squares, with a two-sided signed-rank test of the blocks' slopes. Uncorrected. "
-            f"Primary: {UNITS[PRIMARY].label}.",
+            f"Primary: {why}.",
             f"{ALL} stands for the whole training set: the last in the order, and not part of the slope."
             if WHOLE in grids
             else "",

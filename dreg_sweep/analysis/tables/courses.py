@@ -1,0 +1,77 @@
+"""What the history tells over the steps of training: accuracy on evaluation rows, gradients at three places."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.tables.joined import KEYS, done_cells, in_complete_blocks
+from dreg_sweep.analysis.tables.off_training import HEADS, PLACES, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def learning(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame") -> "pd.DataFrame | None":
+    """Dataset × regularizer × step: accuracy on the evaluation rows in %, mean over activations and seeds.
+
+    Columns panel (the dataset), method, step, value, low, high: value ∓ the standard deviation over seeds (n − 1;
+    NaN for one seed). Over the blocks in which every regularizer is measured at that step. None without any.
+    """
+    needed = (*KEYS, "step", "test_accuracy")
+    if any(name not in history.columns for name in needed):
+        return None
+    rows = history[list(needed)].dropna().merge(done_cells(grid, cells), on=list(KEYS))
+    rows["value"] = 100 * rows["test_accuracy"].astype(float)
+    return _course(grid, rows.drop_duplicates([*KEYS, "step"]))
+
+
+def gradients(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measure: str) -> "pd.DataFrame | None":
+    """(Dataset and) place × regularizer × step: geometric mean of a gradient over activations and seeds.
+
+    As `learning`; low and high are a factor of exp(sd of the logarithms over seeds) away. Values are positive.
+    """
+    import pandas as pd
+
+    rows = measured(grid, cells, history, measure)
+    if rows is None:
+        return None
+    parts = []
+    for place in PLACES:
+        found = _course(grid, rows.assign(value=np.log(rows[place].astype(float))))
+        if found is None:
+            return None
+        where = found["panel"] + ": " if found["panel"].nunique() > 1 else ""
+        parts.append(found.assign(dataset=found["panel"], panel=where + HEADS[place]))
+    frame = pd.concat(parts, ignore_index=True)
+    frame = frame.sort_values(
+        "dataset", key=lambda column: column.map(grid.levels["dataset"].index), kind="stable"
+    )
+    frame = frame.assign(**{name: np.exp(frame[name]) for name in ("value", "low", "high")})
+    return frame.drop(columns="dataset").reset_index(drop=True)
+
+
+def _course(grid: Grid, rows: "pd.DataFrame") -> "pd.DataFrame | None":
+    """Means over seeds of means over activations; rows: dataset, regularizer, activation, seed, step, value."""
+    import pandas as pd
+
+    rows = in_complete_blocks(rows, len(grid.compared), "step")
+    if rows.empty:
+        return None
+    keys = ["dataset", "regularizer", "step"]
+    by_seed = rows.groupby([*keys, "seed"], observed=True)["value"].mean()
+    found = by_seed.groupby(level=keys, observed=True).agg(["mean", "std"]).reset_index()
+    order = [
+        pd.Categorical(found[name], grid.levels[name], ordered=True).codes for name in ("dataset", "regularizer")
+    ]
+    found = found.iloc[np.lexsort((found["step"].to_numpy(dtype=float), order[1], order[0]))]
+    return pd.DataFrame(
+        {
+            "panel": found["dataset"].astype(str),
+            "method": found["regularizer"].astype(str),
+            "step": found["step"].astype(float),
+            "value": found["mean"],
+            "low": found["mean"] - found["std"],
+            "high": found["mean"] + found["std"],
+        }
+    ).reset_index(drop=True)

@@ -1,0 +1,325 @@
+"""Are gradients small off the training points as well, or has training found functions that are flat only there?
+
+The history has, at a few epochs and always at the last, the mean norm of the logits' Jacobian ‖∂logits/∂x‖_F and
+of the loss's input gradient ‖∂loss/∂x‖ at three places: the probe's training rows, those rows + N(0, 0.2²), and
+rows of the evaluation set. The question is that of Varga, Csiszárik & Zombori 2017 (arXiv 1712.09936). Norms are
+compared by their logarithms within blocks: how far a method is below the baseline is log(baseline / method).
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dreg_sweep.analysis.grid import BLOCK, Grid
+from dreg_sweep.analysis.pairing import PRIMARY_SIDE, UNITS, primary_unit, why_primary
+from dreg_sweep.analysis.report.render import NOTHING, Column, Table
+from dreg_sweep.analysis.statistics.bootstrap import clustered_interval
+from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
+from dreg_sweep.analysis.statistics.wilcoxon import signed_rank
+from dreg_sweep.analysis.tables.joined import KEYS, done_cells, in_complete_blocks
+from dreg_sweep.analysis.tables.wording import about, count, p_values, plural, sentences, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACES = ("train", "near", "test")
+OFF = ("near", "test")
+MEASURES = {
+    "logit_jacobian": ("logit_jacobian_train", "logit_jacobian_near", "logit_jacobian_test"),
+    "input_gradient": ("input_gradient_mean", "input_gradient_near", "input_gradient_test"),
+}
+NAMES = {"logit_jacobian": "logit Jacobian", "input_gradient": "input gradient"}
+HEADS = {"train": "training rows", "near": "near them", "test": "evaluation rows"}
+_AVERAGED = (*PLACES, *(f"{place}_ratio" for place in OFF))
+_CELL = ["regularizer", *BLOCK]
+
+
+def measured(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measure: str) -> "pd.DataFrame | None":
+    """Every measurement of the done cells: regularizer, dataset, activation, seed, epoch, step, train, near, test.
+
+    measure: out of `MEASURES`. Only epochs with a positive number at all three places; None without any.
+    """
+    columns = MEASURES[measure]
+    if any(name not in history.columns for name in (*columns, *KEYS, "epoch", "step")):
+        return None
+    rows = history[[*KEYS, "epoch", "step", *columns]].dropna()
+    rows = rows.rename(columns=dict(zip(columns, PLACES, strict=True)))
+    rows = rows[(rows[list(PLACES)] > 0).all(axis=1)].merge(done_cells(grid, cells), on=list(KEYS))
+    rows = rows.drop(columns=list(KEYS)).drop_duplicates([*_CELL, "epoch"]).reset_index(drop=True)
+    return None if rows.empty else rows
+
+
+def last_measured(
+    grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measure: str
+) -> "pd.DataFrame | None":
+    """The rows of `measured` at the last epoch of each cell that has one."""
+    rows = measured(grid, cells, history, measure)
+    if rows is None:
+        return None
+    return rows.loc[rows.groupby(_CELL, observed=True)["epoch"].idxmax()].reset_index(drop=True)
+
+
+def log_reductions(rows: "pd.DataFrame", method: Any, baseline: Any) -> "pd.DataFrame | None":
+    """One row a block that both have: log(baseline / method) at each place; None without a block."""
+    one, other = (rows[rows["regularizer"] == name].set_index(list(BLOCK)) for name in (method, baseline))
+    both = one.index.intersection(other.index)
+    if both.empty:
+        return None
+    places = list(PLACES)
+    reductions = np.log(other.loc[both, places].astype(float)) - np.log(one.loc[both, places].astype(float))
+    return reductions.sort_index().reset_index()
+
+
+def unit_means(rows: "pd.DataFrame", value: str, unit: str) -> np.ndarray:
+    """The mean of a column over the rows of each pair of a unit."""
+    return rows.groupby(list(UNITS[unit].factors), observed=True)[value].mean().to_numpy(dtype=float)
+
+
+def places(grid: Grid, last: dict[str, "pd.DataFrame"]) -> "pd.DataFrame":
+    """Measure × regularizer: geometric mean at each place, and the ratios off / on the training points.
+
+    last: measure → rows of `last_measured`. Columns measure, regularizer, cells; train, near, test, and near_ratio
+    and test_ratio (to train), all geometric means over the primary unit, each with _low and _high, its 95 %
+    bootstrap interval over that unit. Over the blocks in which every regularizer is measured.
+    """
+    import pandas as pd
+
+    unit = primary_unit(grid)
+    found: list[dict[str, Any]] = []
+    for measure, rows in last.items():
+        here = in_complete_blocks(rows, len(grid.compared))
+        logs = here.assign(**{place: np.log(here[place].astype(float)) for place in PLACES})
+        logs = logs.assign(**{f"{place}_ratio": logs[place] - logs["train"] for place in OFF})
+        for method in grid.compared:
+            own = logs[logs["regularizer"] == method]
+            if own.empty:
+                continue
+            row: dict[str, Any] = {"measure": measure, "regularizer": method, "cells": len(own)}
+            for name in _AVERAGED:
+                row |= _geometric(name, unit_means(own, name, unit))
+            found.append(row)
+    columns = [f"{name}{end}" for name in _AVERAGED for end in ("", "_low", "_high")]
+    frame = pd.DataFrame(found, columns=["measure", "regularizer", "cells", *columns])
+    return frame.astype(dict.fromkeys(columns, "float64"))
+
+
+def _geometric(name: str, logs: np.ndarray) -> dict[str, float]:
+    """exp of the mean of logarithms, one a cluster, and its bootstrap interval where there are several."""
+    found = {name: math.exp(float(logs.mean()))}
+    if len(logs) > 1:
+        interval = clustered_interval(logs)
+        found |= {f"{name}_low": math.exp(interval.low), f"{name}_high": math.exp(interval.high)}
+    return found
+
+
+def reductions(grid: Grid, last: dict[str, "pd.DataFrame"], baseline: Any) -> "pd.DataFrame":
+    """Measure × regularizer against the baseline: how many times lower at each place, and what share carries over.
+
+    Columns measure, regularizer, pairs; train, near, test: geometric mean of baseline / method; p_<place>:
+    two-sided signed-rank test of the log ratios by the primary unit, p_<place>_holm after Holm's correction over
+    the regularizers at that place; floor: the smallest such p; share_near, share_test: mean log reduction there
+    over the one at the training points, where that is significantly positive; p_share_<place>: two-sided
+    signed-rank test that the two log reductions differ; ranks_<place>: rank-biserial correlations.
+    """
+    import pandas as pd
+
+    unit = primary_unit(grid)
+    found: list[dict[str, Any]] = []
+    for measure, rows in last.items():
+        here: list[dict[str, Any]] = []
+        for method in (level for level in grid.compared if level != baseline):
+            logs = log_reductions(rows, method, baseline)
+            if logs is None:
+                continue
+            means = {place: unit_means(logs, place, unit) for place in PLACES}
+            row: dict[str, Any] = {"measure": measure, "regularizer": method, "pairs": len(means["train"])}
+            for place in PLACES:
+                test = signed_rank(means[place], PRIMARY_SIDE)
+                row |= {place: math.exp(float(means[place].mean())), f"p_{place}": test.p, "floor": test.floor}
+                row[f"ranks_{place}"] = test.rank_biserial
+            for place in OFF:
+                row[f"p_share_{place}"] = signed_rank(means[place] - means["train"], PRIMARY_SIDE).p
+            here.append(row)
+        for place in PLACES:
+            adjusted = holm([row[f"p_{place}"] for row in here]) if here else []
+            for row, p in zip(here, adjusted, strict=True):
+                row[f"p_{place}_holm"] = float(p)
+        for row in here:
+            for place in OFF:
+                lowered = direction(row, "train") > 0
+                row[f"share_{place}"] = math.log(row[place]) / math.log(row["train"]) if lowered else math.nan
+                row[f"p_share_{place}"] = row[f"p_share_{place}"] if lowered else math.nan
+        found += here
+    tests = [f"p_{place}{end}" for place in PLACES for end in ("", "_holm")]
+    shares = [f"{kind}_{place}" for place in OFF for kind in ("share", "p_share")]
+    ranks = [f"ranks_{place}" for place in PLACES]
+    columns = ["measure", "regularizer", "pairs", *PLACES, *tests, *shares, "floor", *ranks]
+    return pd.DataFrame(found, columns=columns).astype(dict.fromkeys(columns[3:], "float64"))
+
+
+def direction(row: Any, place: str) -> int:
+    """1 where the gradient is significantly below the baseline's there (after Holm), −1 above, 0 neither."""
+    log, ranks = math.log(row[place]), float(row[f"ranks_{place}"])
+    if row[f"p_{place}_holm"] > ALPHA or log * ranks <= 0:
+        return 0
+    return 1 if log > 0 else -1
+
+
+def answer(frame: "pd.DataFrame", baseline: Any, measure: str) -> str:
+    """The study's question, answered for one measure from the frame of `reductions`, in a sentence."""
+    rows = [dict(row) for row in frame[frame["measure"] == measure].to_dict("records")]
+    lowered = [row for row in rows if direction(row, "train") > 0]
+    name = NAMES[measure]
+    if not lowered:
+        return (
+            f"No regularizer lowers the {name} at the training points significantly against `{baseline}` (0.05 "
+            "after Holm), so whether one does so only there cannot be asked of these data."
+        )
+    kinds: dict[str, list[str]] = {"as well": [], "open": [], "higher": []}
+    for row in lowered:
+        off = [direction(row, place) for place in OFF]
+        kinds["as well" if min(off) > 0 else "higher" if min(off) < 0 else "open"].append(str(row["regularizer"]))
+    said = [
+        f"{_named(names, len(lowered))} {_DOES[kind][len(names) > 1]}" for kind, names in kinds.items() if names
+    ]
+    verdict = (
+        "flat at the training points only is what training finds for some"
+        if kinds["higher"]
+        else "training does not find functions that are flat at the training points only"
+        if not kinds["open"]
+        else "whether all are flat at more than the training points is not settled"
+    )
+    shares = [row[f"share_{place}"] for row in lowered for place in OFF]
+    return (
+        f"By the {name}, {verdict}. Of {len(lowered)} {plural(len(lowered), 'regularizer')} with a significantly "
+        f"lower one than `{baseline}` at the training points (0.05 after Holm), {'; '.join(said)}. Off the "
+        f"training points {_range(shares)} of the log reduction remains."
+    )
+
+
+_DOES = {
+    "as well": (
+        "has a lower one near them and at evaluation rows as well",
+        "have a lower one near them and at evaluation rows as well",
+    ),
+    "open": ("is not shown to at both", "are not shown to at both"),
+    "higher": ("has a higher one off them", "have a higher one off them"),
+}
+
+
+def _named(names: list[str], of: int) -> str:
+    return f"all {of}" if len(names) == of > 1 else f"{len(names)} ({', '.join(names)})"
+
+
+def _range(shares: list[float]) -> str:
+    low, high = (f"{100 * share:.0f}".replace("-", "−") for share in (min(shares), max(shares)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+_CAPTION = (
+    "Norms at the last measured epoch: training rows of the probe, near them (the same rows + N(0, 0.2²) in each "
+    "number of the input), and evaluation rows; mean over rows of ‖∂logits/∂x‖_F (logit_jacobian) and of "
+    "‖∂loss/∂x‖ (input_gradient)."
+)
+
+
+def places_table(grid: Grid, frame: "pd.DataFrame", last: dict[str, "pd.DataFrame"]) -> Table:
+    """The frame of `places` as a table."""
+    unit = UNITS[primary_unit(grid)]
+    return Table(
+        name="off_training",
+        title="Gradients at, near and off the training points",
+        caption=sentences(
+            _CAPTION,
+            f"Geometric means over the blocks in which every regularizer is measured. Ratios to the training rows "
+            f"with the 95 % interval of a bootstrap over {unit.short}; 1 means as large off as on the training "
+            "points.",
+            _left_out(grid, last),
+            about(grid, pairs=True),
+        ),
+        values=frame,
+        columns=(
+            text("measure"),
+            text("regularizer"),
+            count("cells"),
+            *(_plain(place, HEADS[place]) for place in PLACES),
+            *(_ratio(place) for place in OFF),
+        ),
+        block="measure",
+    )
+
+
+def _left_out(grid: Grid, last: dict[str, "pd.DataFrame"]) -> str:
+    """How many cells stand outside the complete blocks or have no measurement."""
+    short = {
+        name: int(grid.done.sum()) - len(in_complete_blocks(rows, len(grid.compared)))
+        for name, rows in last.items()
+    }
+    found = ", ".join(f"{name} {cells}" for name, cells in short.items() if cells)
+    return (
+        f"Done cells left out, since not every regularizer of their block has a measurement: {found}."
+        if found
+        else ""
+    )
+
+
+def reductions_table(grid: Grid, frame: "pd.DataFrame", baseline: Any) -> Table:
+    """The frame of `reductions` as a table."""
+    return Table(
+        name="off_training_reduction",
+        title=f"How many times lower than {baseline}, at, near and off the training points",
+        caption=sentences(
+            _CAPTION,
+            f"Reduction: geometric mean of {baseline} / regularizer in the same block; above 1 is lower than "
+            f"{baseline}. p: two-sided signed-rank test of the log reduction, paired by {why_primary(grid)}; in "
+            "parentheses after Holm's correction over the regularizers at that place. Share: of the log reduction "
+            "at the training rows, how much remains off them, where that reduction is significant (0.05 after "
+            "Holm); 100 % means that all of it carries over. Its p: two-sided signed-rank test that the two log "
+            "reductions differ, uncorrected.",
+            about(grid, pairs=True),
+        ),
+        values=frame.drop(columns=[f"ranks_{place}" for place in PLACES]),
+        columns=(
+            text("measure"),
+            text("regularizer"),
+            count("pairs"),
+            *(
+                column
+                for place in PLACES
+                for column in (
+                    _plain(place, HEADS[place]),
+                    p_values(f"p_{place}", f"p {place} (Holm)", f"p_{place}_holm"),
+                )
+            ),
+            *(
+                column
+                for place in OFF
+                for column in (_share(place), p_values(f"p_share_{place}", f"p share {place}"))
+            ),
+        ),
+        block="measure",
+    )
+
+
+def _plain(name: str, header: str) -> Column:
+    return Column(header, lambda row: NOTHING if row[name] != row[name] else f"{row[name]:.3g}", value=name)
+
+
+def _ratio(place: str) -> Column:
+    def show(row: Any) -> str:
+        if row[f"{place}_ratio"] != row[f"{place}_ratio"]:
+            return NOTHING
+        low, high = row[f"{place}_ratio_low"], row[f"{place}_ratio_high"]
+        interval = "" if low != low else f" [{low:.2f}, {high:.2f}]"
+        return f"{row[f'{place}_ratio']:.2f}{interval}"
+
+    return Column(f"{place} / train", show, value=f"{place}_ratio")
+
+
+def _share(place: str) -> Column:
+    def show(row: Any) -> str:
+        share = row[f"share_{place}"]
+        return NOTHING if share != share else f"{100 * share:.0f} %".replace("-", "−")
+
+    return Column(f"share {place}", show, value=f"share_{place}")

@@ -1,0 +1,130 @@
+"""The regularizers: one pure function and one card (its docstring) each, in one explicit dict.
+
+The objective of a cell is mean_b loss_b + Σ λ · penalty over the methods it combines; λ of the first may differ
+from cell to cell of a stack.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+from torch import Tensor
+
+from dreg_sweep.errors import UserError, unknown_level
+from dreg_sweep.models.mlp import MLP
+from dreg_sweep.models.trace import Network
+from dreg_sweep.regularizers.input_gradients import frobreg, igpen, jacreg, onehot, random_onehot, spectreg
+from dreg_sweep.regularizers.layer_jacobians import dreg
+from dreg_sweep.regularizers.outputs import confidence_penalty, dropout
+from dreg_sweep.regularizers.weights import spectral_norm, spectral_penalty, weight_decay, weight_decay_l2
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """Where in a training step a method acts; at most one of the first four is set, none for the baseline."""
+
+    penalty: Callable[..., Tensor] | None = None  # a term of the objective
+    decay: Callable[..., None] | None = None  # shrinks the weights beside the optimizer
+    mask: Callable[..., Tensor] | None = None  # multiplies hidden units
+    norm: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None  # divides weight matrices
+    input_gradient: bool = False  # the penalty differentiates in trace.x
+    singular_values: bool = False  # the penalty looks at trace.singular_values
+    classes: bool = False  # it is about class probabilities or single classes
+    linear_layers: Mapping[str, Any] = field(default_factory=dict)  # options that need a network of these alone
+    strengths: tuple[float, float] = (0.0, float("inf"))  # allowed, both ends included
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments for the function
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The method's function, None for the baseline."""
+        return self.penalty or self.decay or self.mask or self.norm
+
+    @property
+    def follows_singular_values(self) -> bool:
+        """Whether power iterations accompany the training."""
+        return self.norm is not None or self.singular_values
+
+
+REGULARIZERS: dict[str, Regularizer] = {
+    "none": Regularizer(),
+    "weight_decay": Regularizer(decay=weight_decay),
+    "dropout": Regularizer(mask=dropout, strengths=(0.0, 1.0 - 2.0**-16)),
+    "spectral_norm": Regularizer(norm=spectral_norm, strengths=(1e-6, float("inf"))),
+    "igpen": Regularizer(penalty=igpen, input_gradient=True),
+    "dreg": Regularizer(penalty=dreg, linear_layers={"form": "cumulative"}),
+    "double_backprop": Regularizer(penalty=igpen, input_gradient=True),
+    "spectreg": Regularizer(penalty=spectreg, input_gradient=True),
+    "frobreg": Regularizer(penalty=frobreg, input_gradient=True),
+    "jacreg": Regularizer(penalty=jacreg, input_gradient=True, classes=True),
+    "onehot": Regularizer(penalty=onehot, input_gradient=True, classes=True),
+    "random_onehot": Regularizer(penalty=random_onehot, input_gradient=True, classes=True),
+    "confidence_penalty": Regularizer(penalty=confidence_penalty, classes=True),
+    "weight_decay_l2": Regularizer(penalty=weight_decay_l2),
+    "spectral_penalty": Regularizer(penalty=spectral_penalty, singular_values=True),
+}
+
+
+def get_regularizer(
+    name: str, strength: float, options: Mapping[str, Any], key: str = "regularizer"
+) -> Regularizer:
+    """The regularizer of that name with its options bound; `UserError` for a name, value or option it lacks.
+
+    key: where the configuration holds strength and options, such as `always.dropout`; messages speak of it.
+    """
+    if name not in REGULARIZERS:
+        raise unknown_level(key.removesuffix(f".{name}"), name, REGULARIZERS)
+    method = REGULARIZERS[name]
+    low, high = method.strengths
+    if not low <= strength <= high:
+        raise UserError(f"{key}.strength={strength:g} is out of range for {name}: {low:g} to {high:g}")
+    known = _option_types(method.function)
+    for option, value in options.items():
+        if option not in known:
+            choices = ", ".join(known) or "none"
+            raise UserError(f"{key}.{option} is not an option of {name}; its options: {choices}")
+        _check_option(f"{key}.{option}", value, known[option])
+    return Regularizer(**{**vars(method), "options": dict(options)})
+
+
+def refuse_unfit(
+    methods: Mapping[str, Regularizer], network: Network, model: str, task: str, dataset: str
+) -> None:
+    """`UserError` where the methods (name → method) cannot train such a network on such a task together.
+
+    model, dataset: what messages call them.
+    """
+    followers = [name for name, method in methods.items() if method.follows_singular_values]
+    if len(followers) > 1:
+        raise UserError(f"{' and '.join(followers)} both follow the singular values; choose one of them")
+    for name, method in methods.items():
+        if method.classes and task != "classification":
+            raise UserError(f"{name} is about classes, and {dataset} is a {task}; {_fitting(task)}")
+        for key, value in method.linear_layers.items():
+            if method.options.get(key) == value and not isinstance(network, MLP):
+                raise UserError(f"{key}={value} of {name} needs model=mlp, and this is model={model}")
+
+
+def _fitting(task: str) -> str:
+    fit = [name for name, method in REGULARIZERS.items() if not method.classes]
+    return f"for a {task} choose one of: {', '.join(fit)}"
+
+
+_INTERNAL = {"update", "eps"}
+
+
+def _option_types(function: Callable[..., Any] | None) -> dict[str, Any]:
+    if function is None:
+        return {}
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _INTERNAL}
+
+
+def _check_option(key: str, value: Any, annotation: Any) -> None:
+    if get_origin(annotation) is Literal:
+        if value not in get_args(annotation):
+            raise UserError(
+                f"{key}={value} is unknown; choose one of: {', '.join(map(str, get_args(annotation)))}"
+            )
+    elif annotation is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise UserError(f"{key}={value} must be a whole number of at least 1")

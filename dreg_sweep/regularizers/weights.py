@@ -1,0 +1,65 @@
+"""Methods that act on the weights. Biases, normalization factors and activation coefficients are free."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dreg_sweep.models.trace import Trace
+
+
+def weight_decay(weights: Sequence[Tensor], strength: Tensor, lr: float) -> None:
+    """Decoupled weight decay, W ← (1 - lr · λ) W before each step, in place; weights (S, …), λ (S,).
+
+    Biases and activation coefficients do not decay. Source: Loshchilov & Hutter 2019, Algorithm 2 (their
+    schedule multiplier is in lr here, as in torch.optim.AdamW). The default 0.01 is torch's.
+    """
+    factor = 1.0 - lr * strength
+    for weight in weights:
+        weight.mul_(factor.view(-1, *[1] * (weight.dim() - 1)))
+
+
+def weight_decay_l2(trace: Trace) -> Tensor:
+    """Half the squared norm of all weights, ½ Σ_l ‖W_l‖_F², in the loss, shape (S,); biases are free.
+
+    Under Adam this is not decoupled decay: its gradient passes through the optimizer's moments. Source: Krogh &
+    Hertz 1991; Varga et al. 2017 (λ = 5e-4 is that of their MNIST script).
+    """
+    return 0.5 * torch.stack([layer.weight.square().flatten(1).sum(1) for layer in trace.layers]).sum(0)
+
+
+def spectral_norm(
+    weight: Tensor,
+    u: Tensor,
+    v: Tensor,
+    *,
+    n_power_iterations: int = 1,
+    update: bool = True,
+    eps: float = 1e-12,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spectral norm σ of weights (S, in, out) by power iteration: returns σ (S,), u (S, out), v (S, in).
+
+    Each iteration, with W the (out, in) matrix of a layer: u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖, outside the gradient;
+    then σ = uᵀWv, whose gradient in W is uvᵀ. `update=False` takes u and v as they are (evaluation). Every
+    layer computes (W / (λσ)) x + b: λ = 1, the default, is the published method, a larger λ a smaller Lipschitz
+    bound. A convolution's W is its (out, in·k·k) matrix. Batch normalization after a layer undoes its scale.
+    Source: Miyato et al. 2018, Algorithm 1; agrees with torch.nn.utils.parametrizations.spectral_norm.
+    """
+    if update:
+        with torch.no_grad():
+            for _ in range(n_power_iterations):
+                u = torch.bmm(weight.mT, v.unsqueeze(2)).squeeze(2)
+                u = u / u.norm(dim=1, keepdim=True).clamp_min(eps)
+                v = torch.bmm(weight, u.unsqueeze(2)).squeeze(2)
+                v = v / v.norm(dim=1, keepdim=True).clamp_min(eps)
+    sigma = (torch.bmm(weight, u.unsqueeze(2)).squeeze(2) * v).sum(1)
+    return sigma, u, v
+
+
+def spectral_penalty(trace: Trace) -> Tensor:
+    """Half the squared spectral norm of each weight matrix, ½ Σ_l σ(W_l)², shape (S,).
+
+    σ comes from one power iteration a step, as in spectral_norm. Source: Yoshida & Miyato 2017, eq. 3; the default
+    λ = 0.01 is that of their experiments.
+    """
+    return 0.5 * torch.stack([sigma.square() for sigma in trace.singular_values]).sum(0)

@@ -1,0 +1,32 @@
+"""What the options of the benchmarks may be."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from dreg_sweep.errors import unknown_level
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
+    return int(text)
+
+
+def file_to_write(text: str) -> Path:
+    """A file in a folder that exists: better told now than after the measurements."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} must be a file in a folder that exists")
+    return path
+
+
+def chosen(option: str, text: str | None, known: Iterable[str]) -> list[str]:
+    """The names of a comma list, each once, or all that are known; `UserError` for one that is not."""
+    known = list(known)
+    names = known if text is None else list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in known:
+            raise unknown_level(option, name, known)
+    return names
