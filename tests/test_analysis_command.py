@@ -139,7 +139,7 @@ def test_a_sweep_that_has_hardly_begun_is_analysed_and_says_what_it_cannot_tell(
     assert main([str(tmp_path / "rows.parquet")]) == 0
     captured = capsys.readouterr()
     assert "no result yet, so compared with nothing: igpen" in captured.out
-    assert "against none: 2 of 3 datasets have a pair" in captured.err
+    assert "against none, weight_decay, dropout, spectral_norm: 2 of 3 datasets have a pair" in captured.err
     assert "can reach 0.05 after correction; 8 datasets could" in captured.err
     claims = pd.read_csv(tmp_path / "analysis" / "claims.csv")
     assert claims.loc[claims["claim"] == "A3", "observed"].unique().tolist() == ["no result of igpen"]

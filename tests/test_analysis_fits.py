@@ -105,7 +105,17 @@ def test_slopes_are_means_of_means_and_the_ratio_is_geometric(tmp_path):
         assert row.ratio == pytest.approx(2.0 if strength == 1 else 1.0)
         assert row.mse == pytest.approx(0.0133 + 0.01 * strength)
         assert row.mse_sd == pytest.approx(0.001)
-    assert "2 are steeper between" in finding(frame)
+    said = finding(frame)
+    assert said.startswith(
+        "Between neighbouring training points the fits are at most 2 times as steep as at them ("
+    )
+    assert "the median of 6 kinds of fit is 1)" in said
+    assert said.endswith("With fewer than 6 seeds no signed-rank test could tell one of them from 1.")
+    assert finding(frame.assign(ratio_seeds=6)).endswith(
+        "Of 6 kinds, 2 are steeper between the points and 0 less steep (interval over seeds without 1, "
+        "uncorrected)."
+    )
+    assert finding(frame.assign(ratio=np.nan)) == ""
     printed = table(frame).printed()
     assert printed[0][-1] == "0.01330 ± 0.00100"
     assert printed[2][-2] == "2.000 [2.000, 2.000]"
@@ -145,6 +155,7 @@ def test_curves_hold_every_seed_the_truth_and_one_seeds_points(tmp_path):
         for seed, line in enumerate(lines["fit"]):
             np.testing.assert_allclose(line.get_xydata(), np.stack([x, x + 0.1 * seed + strength], 1))
         np.testing.assert_allclose(lines["true"][0].get_ydata(), x)
+        assert all(line.get_zorder() > lines["true"][0].get_zorder() for line in lines["fit"])
         np.testing.assert_allclose(lines["points"][0].get_xdata(), 0.9 * x)
     with pytest.raises(ValueError, match="place test"):
         fitted_curves(frame[frame["place"] == "train"], title="x")

@@ -63,11 +63,13 @@ def test_the_last_measured_row_of_every_done_cell_counts(rows, cells, grid):
     last = last_measured(grid, cells, history, "logit_jacobian")
     assert len(last) == len(METHODS) * 10
     assert set(last["epoch"]) == {EPOCHS[-1]}
-    # later rows without a measure are passed over; a zero, whose logarithm is none, is no measure
+    # later rows without a measure are passed over; a zero is what was measured last
     later = history[history["epoch"] == EPOCHS[-1]].assign(epoch=11, logit_jacobian_near=np.nan)
     zero = history["logit_jacobian_test"].where(history["epoch"] < EPOCHS[-1], 0.0)
     both = pd.concat([history.assign(logit_jacobian_test=zero), later], ignore_index=True)
-    assert set(last_measured(grid, cells, both, "logit_jacobian")["epoch"]) == {EPOCHS[-2]}
+    last = last_measured(grid, cells, both, "logit_jacobian")
+    assert set(last["epoch"]) == {EPOCHS[-1]}
+    assert set(last["test"]) == {0.0}
     assert last_measured(grid, cells, history.drop(columns="logit_jacobian_near"), "logit_jacobian") is None
     assert last_measured(grid, cells, history.assign(logit_jacobian_near=np.nan), "logit_jacobian") is None
 

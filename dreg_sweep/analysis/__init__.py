@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreg_sweep.analysis.rows.reading import load_cells, load_history, load_noise
+    from dreg_sweep.analysis.rows.reading import load_cells, load_fits, load_history, load_noise
     from dreg_sweep.analysis.statistics.anova import repeated_measures, two_way
     from dreg_sweep.analysis.statistics.bootstrap import chance_of_first, clustered_interval
     from dreg_sweep.analysis.statistics.rank_tests import friedman, holm, nemenyi
@@ -21,6 +21,7 @@ __all__ = [
     "friedman",
     "holm",
     "load_cells",
+    "load_fits",
     "load_history",
     "load_noise",
     "nemenyi",
@@ -33,7 +34,7 @@ __all__ = [
 
 # No module here may carry a public name: importing the submodule would bind it and hide the function.
 _HOME = {
-    "rows.reading": ("load_cells", "load_history", "load_noise"),
+    "rows.reading": ("load_cells", "load_fits", "load_history", "load_noise"),
     "statistics.anova": ("repeated_measures", "two_way"),
     "statistics.bootstrap": ("chance_of_first", "clustered_interval"),
     "statistics.rank_tests": ("friedman", "holm", "nemenyi"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import AXES, Grid, State
-from dreg_sweep.analysis.rows.levels import ordered
+from dreg_sweep.analysis.rows.levels import listed, ordered
 from dreg_sweep.analysis.scores import ACCURACIES, Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
 
@@ -78,7 +78,7 @@ class Audit:
             lines.append(f"never asked for: {outside} of the full cross of these levels")
         silent = [level for level in grid.levels["regularizer"] if level not in self.compared]
         if silent:
-            lines.append(f"no result yet, so compared with nothing: {', '.join(map(str, silent))}")
+            lines.append(f"no result yet, so compared with nothing: {listed(silent)}")
         if left_out(grid):
             lines.append(left_out(grid))
         return lines

@@ -145,11 +145,13 @@ def _compute(data: "Data", options: argparse.Namespace, study: "Study | None") -
 def _shared_study(data: "list[Data]", options: argparse.Namespace) -> "Study":
     """The claims to compare sweeps by: about the metrics that all of them have."""
     from dreg_sweep.analysis.claims.reading import built_in
+    from dreg_sweep.analysis.scores import called
     from dreg_sweep.analysis.study import roles
 
     first, *others = [[metric.name for metric in one.grid.metrics] for one in data]
     common = [name for name in first if all(name in names for names in others)]
-    return built_in(*roles(data[0].grid.levels["regularizer"], options.treatment, options.baseline), common)
+    asked = roles(data[0].grid.levels["regularizer"], options.treatment, options.baseline)
+    return built_in(*asked, common, called(data[0].grid.metrics))
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:

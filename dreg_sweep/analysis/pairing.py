@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from dreg_sweep.analysis.grid import BLOCK, Grid, Pairs, paired_differences
+from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import (
@@ -106,8 +107,8 @@ class Family:
 
     @property
     def sentence(self) -> str:
-        """`Holm over the 5 rivals a, b, c of each metric`."""
-        names = ", ".join(map(str, self.rivals))
+        """`Holm's correction over 3 rivals (a, b, c), each metric by itself`; of many the first are named."""
+        names = listed(self.rivals)
         over = "all metrics together" if self.across_metrics else "each metric by itself"
         return f"Holm's correction over {len(self.rivals)} rival{'s' * (len(self.rivals) != 1)} ({names}), {over}"
 

@@ -18,6 +18,7 @@ from dreg_sweep.analysis.claims.reading import Study, built_in
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.pairing import Family, comparisons
 from dreg_sweep.analysis.report.render import Table
+from dreg_sweep.analysis.scores import called
 from dreg_sweep.analysis.study import Data
 from dreg_sweep.analysis.tables import pressure
 
@@ -56,7 +57,7 @@ def compute(
     grid = data.grid
     tests = comparisons(grid, treatment, family)
     names = [metric.name for metric in grid.metrics]
-    study = study or built_in(treatment, baseline, names)
+    study = study or built_in(treatment, baseline, names, called(grid.metrics))
     pressed = None
     if data.history is not None:
         pressed = pressure.pressure(grid, data.main, data.history, treatment, baseline)
@@ -69,7 +70,7 @@ def compute(
         by_strength(data, baseline),
         data_scarcity(data, treatment, baseline),
         fitted_functions(data, baseline),
-        learning_curves(data),
+        learning_curves(data, baseline),
         off_the_training_set(data, baseline),
         on_the_layers(data, treatment, baseline, pressed),
         robustness(data, treatment),

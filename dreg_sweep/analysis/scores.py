@@ -60,6 +60,11 @@ class Metric:
         return re.sub(r"[^\w.+=-]+", "_", self.name)[:_SLUG]
 
 
+def called(metrics: Sequence[Metric]) -> dict[str, str]:
+    """What the metrics are called whose names do not say what they are."""
+    return {metric.name: metric.called for metric in metrics if metric.called}
+
+
 ACCURACIES = ("overall", "clean", "noisy")
 REGRESSION = "test_loss"  # the metric of rows without any accuracy, and then the mean squared error
 COSTS = (REGRESSION, "seconds", "steps")  # columns of the store where lower is better

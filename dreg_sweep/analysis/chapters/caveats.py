@@ -1,11 +1,11 @@
 """What the numbers hang on and what they lack: single levels, the audit, and remarks about a partial sweep."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.chapters.parts import Chapter
 from dreg_sweep.analysis.grid import State
 from dreg_sweep.analysis.pairing import UNITS, primary, primary_unit
+from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.study import Data
 from dreg_sweep.analysis.tables import audited, scarcity
 from dreg_sweep.analysis.tables.fragility import fragility, intervals
@@ -47,15 +47,13 @@ def remarks(data: Data, tests: "pd.DataFrame") -> list[str]:
         lines += [sentence[:1].lower() + sentence[1:].removesuffix(".") for sentence in found]
     unit = UNITS[primary_unit(grid)]
     levels = len(grid.levels[unit.name])
-    for rival, paired in zip(here["rival"].tolist(), here["pairs"].tolist(), strict=True):
-        if paired < levels:
-            lines.append(f"against {rival}: {paired} of {levels} {unit.short} have a pair")
+    for paired, part in here[here["pairs"] < levels].groupby("pairs", sort=False):
+        lines.append(f"against {listed(part['rival'].tolist())}: {paired} of {levels} {unit.short} have a pair")
     stuck = here[~here["can_reach"].astype(bool)]
     if len(stuck):
         needed = int(stuck["pairs_needed"].max())
-        rivals: Sequence[str] = [str(rival) for rival in stuck["rival"]]
         lines.append(
-            f"by {unit.label} no test against {', '.join(rivals)} can reach 0.05 after correction; "
+            f"by {unit.label} no test against {listed(stuck['rival'].tolist())} can reach 0.05 after correction; "
             f"{needed} {unit.short} could"
         )
     return [line for line in lines if line]

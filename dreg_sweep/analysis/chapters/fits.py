@@ -44,7 +44,7 @@ def _drawing(name: str, under: str, rows: "pd.DataFrame", places: "pd.DataFrame"
     caption = sentences(
         f"Mean fit over {seeds} seeds minus the true function, on the test grid; blue is too low, red too high."
         if plane
-        else f"Fits of {seeds} seeds (thin) over the true function (dashed); dots: training points of one seed.",
+        else f"Fits of {seeds} seeds (thin) over the true function (grey); dots: training points of one seed.",
         "Above each panel the strength; 0 is the baseline, repeated in every row."
         if (drawn["row"].str.strip() != "").any()
         else "",

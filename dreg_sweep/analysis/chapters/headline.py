@@ -44,16 +44,17 @@ def headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame") 
     if len(grid.compared) > 1 and treatment in grid.compared:
         tables += [pairwise(grid, tests, metric, treatment, family) for metric in grid.metrics]
         forest, reached = forest_frame(data, treatment)
+        several, only = primary_unit(grid) == "dataset", grid.levels["dataset"][0]
         drawings.append(
             Drawing(
                 "forest",
-                f"Gain of {treatment} over each rival, by dataset",
+                f"Gain of {treatment} over each rival{', by dataset' if several else f' on {only}'}",
                 f"{heading(first).capitalize()}. A dataset's interval is the Hodges-Lehmann interval of its seed "
-                f"means ({reached}){_TOTAL if primary_unit(grid) == 'dataset' else ''}.",
-                lambda: figures.forest(
+                f"means ({reached}){_TOTAL if several else ''}.",
+                lambda: (figures.forest if several else figures.one_dataset)(
                     forest,
                     treatment=str(treatment),
-                    title=f"{treatment} against each rival: {first.label}",
+                    title=f"{treatment} against each rival{'' if several else f' on {only}'}: {first.label}",
                     xlabel=f"difference{f' in {first.difference_unit}' if first.difference_unit else ''}",
                     note="",
                 ),

@@ -7,7 +7,7 @@ from dreg_sweep.analysis.claims.evidence import Evidence, Row, lacking, said_p, 
 from dreg_sweep.analysis.claims.reading import Claim
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, pairs_needed, signed_rank
-from dreg_sweep.analysis.tables.off_training import NAMES, OFF, last_measured, log_reductions, unit_means
+from dreg_sweep.analysis.tables.off_training import CLASSES, OFF, last_measured, log_reductions, unit_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def no_loophole(claim: Claim, evidence: Evidence) -> list[Row]:
         logs = None if rows is None else log_reductions(rows, claim.method, claim.baseline)
     if logs is None:
         missing = missing or (
-            f"the history has no {NAMES[claim.measure]} off the training points of {claim.method} and "
+            f"the history has no {CLASSES.names[claim.measure]} off the training points of {claim.method} and "
             f"{claim.baseline} in the same block"
         )
         return [undecided(*case, missing) for case in settings()]

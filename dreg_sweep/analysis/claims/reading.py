@@ -74,10 +74,13 @@ def read_study(path: Path) -> Study:
     return parse_study(text, str(path))
 
 
-def built_in(treatment: Any, baseline: Any | None, metrics: Sequence[str]) -> Study:
+def built_in(
+    treatment: Any, baseline: Any | None, metrics: Sequence[str], called: Mapping[str, str] | None = None
+) -> Study:
     """The study about this treatment, or else what anyone would claim of one: that it is the best.
 
-    A study speaks where the data have the metric of its first claim.
+    A study speaks where the data have the metric of its first claim. called: what sentences
+    call a metric, where that is not its name.
     """
     if treatment in BUILT_IN:
         text = resources.files(__package__).joinpath(BUILT_IN[treatment]).read_text("utf-8")
@@ -86,11 +89,12 @@ def built_in(treatment: Any, baseline: Any | None, metrics: Sequence[str]) -> St
             return study
     general: list[Claim] = []
     for place, metric in enumerate(metrics, start=1):
+        said = (called or {}).get(metric, metric)
         general.append(
-            Claim(f"{place}a", f"{treatment} is the best of all in {metric}.", "highest", str(treatment), metric)
+            Claim(f"{place}a", f"{treatment} is the best of all in {said}.", "highest", str(treatment), metric)
         )
         if baseline not in (None, treatment):
-            sentence = f"{treatment} is significantly better than {baseline} in {metric}."
+            sentence = f"{treatment} is significantly better than {baseline} in {said}."
             general.append(Claim(f"{place}b", sentence, "higher", str(treatment), metric, rivals=(str(baseline),)))
     return Study(f"What one would claim of {treatment}", "no published claims were given", tuple(general))
 

@@ -76,18 +76,26 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
 def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     """Kinds highest, higher and placed."""
     grid = spoken_of(claim, evidence)
-    rivals = claim.rivals or tuple(level for level in grid.levels["regularizer"] if level != claim.method)
+    levels = grid.levels["regularizer"]
+    rivals = claim.rivals or tuple(level for level in levels if level != claim.method)
     missing = lacking(claim, grid, rivals) or ("" if rivals else "no other regularizer")
     if missing:
         return [undecided(unit, side, correction, missing) for unit, side, correction in settings()]
     metric = next(metric for metric in grid.metrics if metric.name == claim.metric)
     wanted = {rival: "less" if rival in claim.behind else "greater" for rival in rivals}
     declared = evidence.family
-    foreign = evidence.treatment not in (None, claim.method)  # a family is declared of the treatment's rivals
-    covers = declared is not None and not foreign and set(wanted) <= set(declared.rivals)
+    foreign = evidence.treatment not in (
+        None,
+        claim.method,
+    )  # a family is declared of the treatment's rivals; all of them stand for all of another method's
+    if declared is not None and foreign and set(declared.rivals) >= set(levels) - {evidence.treatment}:
+        declared = replace(declared, rivals=tuple(level for level in levels if level != claim.method))
+    elif foreign:
+        declared = None
+    covers = declared is not None and set(wanted) <= set(declared.rivals)
     family = declared if declared is not None and covers else Family(rivals)
     tests = evidence.tests
-    if tests is None or family is not declared or claim.where or claim.method != evidence.treatment:
+    if tests is None or family is not evidence.family or claim.where or claim.method != evidence.treatment:
         part = grid if family.across_metrics else replace(grid, metrics=(metric,))
         tests = comparisons(part, claim.method, family)
     tests = tests[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name)]

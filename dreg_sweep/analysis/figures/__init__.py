@@ -4,7 +4,7 @@ Numbers come in display units (% or points) and are drawn as they are: no statis
 write files without a display. Import this package late: it imports matplotlib.
 """
 
-from dreg_sweep.analysis.figures.against_rivals import forest, scarcity_curves
+from dreg_sweep.analysis.figures.against_rivals import forest, one_dataset, scarcity_curves
 from dreg_sweep.analysis.figures.curves import courses, noise_curves
 from dreg_sweep.analysis.figures.fits import fitted_curves, fitted_maps
 from dreg_sweep.analysis.figures.matrix import heatmap
@@ -26,6 +26,7 @@ __all__ = [
     "gradients_by_place",
     "heatmap",
     "noise_curves",
+    "one_dataset",
     "pressure",
     "save",
     "scarcity_curves",

@@ -39,6 +39,7 @@ NO_VALUE = "no value"
 OPEN_ENDS = "Arrows: the interval has no finite end."
 OPEN_BANDS = "A bar to the panel's edge: the interval has no finite end."
 WIDEST = 3.2  # a panel, in inches
+ALONE = 4.6  # a panel without others beside it
 CLOSE = 0.06  # inches between two tick labels, where every one is wanted
 
 
@@ -109,6 +110,50 @@ def forest(frame: pd.DataFrame, *, treatment: str, title: str, xlabel: str, note
         panel.tick_params(axis="y", length=0, labelleft=place % side_by_side == 0)
         for tick, (_, total) in zip(panel.yaxis.get_major_ticks(), levels, strict=True):
             tick.label1.set_fontweight("bold" if total else "normal")
+    return figure
+
+
+@drawn
+def one_dataset(frame: pd.DataFrame, *, treatment: str, title: str, xlabel: str, note: str) -> Figure:
+    """The difference treatment minus rival on one dataset with its interval, a row a rival.
+
+    frame: as for `forest`, of one dataset and without summary rows. Raises ValueError as `forest` does, and for
+    rows of several datasets.
+    """
+    require(frame, ("rival", "dataset", "difference", "low", "high"), ("rival",))
+    if frame["dataset"].nunique() > 1:
+        raise ValueError("rows of several datasets, which are for `forest`")
+    rivals = list(frame["rival"])
+    called = shortened([treatment, *rivals])
+    left = widest(called[rival] for rival in rivals) + 0.1
+    _, room = columns(1, left=left, right=0.1, narrowest=1.4, between=0.0)
+    room = min(room, ALONE)
+    sides = ["←\N{NO-BREAK SPACE}rival better", wrap(f"{called[treatment]} better\N{NO-BREAK SPACE}→", room)]
+    lift = 0 if sum(map(text_width, sides)) + 0.15 <= room else lines(sides[1:])
+    panels = Panels(
+        count=1,
+        columns=1,
+        width=room,
+        height=0.22 * len(rivals) + 0.06,
+        left=left,
+        right=0.1,
+        above=(lift + 1) * LINE + 0.08,
+    )
+    limits = around_zero(finite(numbers(frame["difference"]), frame["low"], frame["high"]))
+    opened = OPEN_ENDS if np.isinf(numbers([*frame["low"], *frame["high"]])).any() else ""
+    figure, (panel,) = compose(panels, title=title, xlabel=xlabel, note=" ".join(filter(None, [note, opened])))
+    above(panel, sides[0], lift)
+    above(panel, sides[1], side="right")
+    set_x(panel, limits, room)
+    panel.set_ylim(len(rivals) - 0.5, -0.5 - 0.06)
+    panel.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
+    look = styles([*rivals, treatment])
+    for place, rival in enumerate(rivals):
+        own = frame[(frame["rival"] == rival).to_numpy()].assign(dataset=rival, summary=False)
+        _rows(panel, own, {(rival, False): float(place)}, look[rival])
+    bare(panel, "bottom")
+    panel.set_yticks(range(len(rivals)), [called[rival] for rival in rivals])
+    panel.tick_params(axis="y", length=0)
     return figure
 
 

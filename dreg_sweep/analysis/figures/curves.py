@@ -1,15 +1,18 @@
 """Lines of every method, a panel a kind: accuracy over the severity of a corruption, and courses of training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dreg_sweep.analysis.figures.layout import LINE, Key, Panels, above, columns, compose, lines, text_width, wrap
-from dreg_sweep.analysis.figures.log import around_log, log_ticks
+from dreg_sweep.analysis.figures.log import around_log, log_ticks, worth_showing
 from dreg_sweep.analysis.figures.names import shortened
 from dreg_sweep.analysis.figures.scales import (
     CLEARANCE,
@@ -23,7 +26,19 @@ from dreg_sweep.analysis.figures.scales import (
     tick_room,
     ticks,
 )
-from dreg_sweep.analysis.figures.style import GRID, Style, bare, drawn, numbers, require, styles
+from dreg_sweep.analysis.figures.style import (
+    COLOURS,
+    DASHES,
+    FILLS,
+    GRID,
+    MARKERS,
+    Style,
+    bare,
+    drawn,
+    numbers,
+    require,
+    styles,
+)
 
 TALL, NARROWEST = 1.9, 1.7
 ALONE = 5.2  # width of a course without others beside it
@@ -78,7 +93,7 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         title=title,
         xlabel="severity (0 = clean)",
         ylabel="accuracy, %",
-        keys=[_key(methods)],
+        keys=[_key(methods, styles(methods))],
         note=" ".join(filter(None, notes)),
     )
     for place, (panel, own) in enumerate(zip(axes, inside, strict=True)):
@@ -100,21 +115,35 @@ def noise_curves(frame: pd.DataFrame, *, title: str) -> Figure:
 
 @drawn
 def courses(
-    frame: pd.DataFrame, *, title: str, ylabel: str, note: str, log: bool = False, per_row: int | None = None
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    ylabel: str,
+    note: str,
+    log: bool = False,
+    graded: bool = False,
+    per_row: int | None = None,
 ) -> Figure:
     """A measure against the optimizer's steps, a panel for each kind, a line for each method.
 
-    frame: columns panel, method, step, value, low, high (drawn as a band; NaN: none). log: a logarithmic axis, for
-    positive values. per_row: panels side by side, by default as many as fit. Panels and methods appear in the
-    frame's order. Raises ValueError for a missing column, no rows, or two rows for one point.
+    frame: columns panel, method, step, value (NaN: not drawn), low, high (drawn as a band; NaN: none). log: a
+    logarithmic axis, for positive values, cut where some are far below the others, which the note then says.
+    graded: methods are steps of one thing, such as strengths, in ascending order and coloured from pale to dark
+    behind the first, which is black and dotted. per_row: panels side by side, by default as many as fit. Panels
+    and methods appear in the frame's order.
+    Raises ValueError for a missing column, no rows, or two rows for one point.
     """
     require(frame, ("panel", "method", "step", "value", "low", "high"), ("panel", "method", "step"))
     kinds, methods = list(dict.fromkeys(frame["panel"])), list(dict.fromkeys(frame["method"]))
+    if graded:
+        methods[1:] = sorted(methods[1:], key=_step)
     inside = [frame[(frame["panel"] == kind).to_numpy()] for kind in kinds]
     bounds = [finite(*(numbers(own[name]) for name in ("value", "low", "high"))) for own in inside]
     tall = TALL if len(kinds) > 1 else 1.5 * TALL
     if log:
-        limits = [around_log(np.concatenate(bounds))] * len(kinds)
+        shown = worth_showing(numbers(frame["value"]))
+        within = [part[part >= shown.min(initial=np.inf)] for part in bounds]
+        limits = [around_log(np.concatenate(within))] * len(kinds)
         marks = [log_ticks(limits[0], tall, upright=True)] * len(kinds)
     else:
         limits = shared([around(own) for own in bounds])
@@ -135,14 +164,16 @@ def courses(
         between=between,
         above=lines(heads) * LINE + 0.08,
     )
-    look = styles(methods)
+    look = _graded(methods) if graded else styles(methods)
     notes = [note, "The panels' scales differ." if differ(limits) else ""]
+    below = log and bool((numbers(frame["value"]) < limits[0][0]).any())
+    notes.append(f"Values below {limits[0][0]:.1g} are not drawn." if below else "")
     figure, axes = compose(
         panels,
         title=title,
         xlabel="step",
         ylabel=ylabel,
-        keys=[_key(methods)],
+        keys=[_key(methods, look)],
         note=" ".join(filter(None, notes)),
     )
     for place, (panel, own) in enumerate(zip(axes, inside, strict=True)):
@@ -162,9 +193,26 @@ def courses(
     return figure
 
 
-def _key(methods: list[Any]) -> Key:
+def _step(name: Any) -> float:
+    """A step's number; what is none comes last."""
+    try:
+        return float(name)
+    except ValueError:
+        return np.inf
+
+
+def _graded(methods: list[Any]) -> dict[Any, Style]:
+    """Styles of the steps of one thing, pale to dark; the first is black and dotted."""
+    first, *others = methods
+    shades = colormaps["viridis_r"](np.linspace(0.1, 1.0, max(1, len(others))))
+    found = {first: Style(COLOURS[0], MARKERS[0], DASHES[0], FILLS[0])}
+    for place, (name, shade) in enumerate(zip(others, shades, strict=False)):
+        found[name] = Style(to_hex(shade), MARKERS[(place + 1) % len(MARKERS)], "solid", FILLS[0])
+    return found
+
+
+def _key(methods: list[Any], look: Mapping[Any, Style]) -> Key:
     """The legend of the methods' lines."""
-    look = styles(methods)
     handles = [
         Line2D(
             [], [], color=look[name].colour, linestyle=look[name].dashes, linewidth=1.3, marker=look[name].marker

@@ -26,7 +26,7 @@ from dreg_sweep.analysis.figures.scales import around, finite, set_x, set_y, tic
 from dreg_sweep.analysis.figures.style import FAINT, GRID, INK, bare, drawn, require
 
 NARROWEST, WIDEST, GAP = 0.95, 1.6, 0.1
-FIT, POINTS = "#0072B2", "#E69F00"
+FIT, POINTS, TRUE = "#0072B2", "#E69F00", "0.6"
 BAR = 0.13  # width of the colour bar
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the largest error: the borders between colours
 _NEEDED = ("row", "column", "title", "seed", "place", "x1", "target", "prediction")
@@ -34,7 +34,7 @@ _NEEDED = ("row", "column", "title", "seed", "place", "x1", "target", "predictio
 
 @drawn
 def fitted_curves(frame: pd.DataFrame, *, title: str) -> Figure:
-    """Functions of one variable: the seeds' fits (thin) over the true function (dashed), in rows and columns.
+    """Functions of one variable: the seeds' fits (thin) over the true function (grey), in rows and columns.
 
     frame: columns row (heading of a row of panels, may be empty), column (0, 1, ...), title (of the panel), seed,
     place, and lists x1, target, prediction; rows of place `test` are drawn as curves (target: the true function),
@@ -54,7 +54,7 @@ def fitted_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         left=tick_room([limits], 0.9, most=3),
         keys=[
             Line2D([], [], color=FIT, linewidth=1.0),
-            Line2D([], [], color=INK, linestyle=(0, (3, 1.5)), linewidth=1.0),
+            Line2D([], [], color=TRUE, linewidth=1.1),
             Line2D([], [], color=POINTS, marker="o", linestyle="none", markersize=3),
         ],
         labels=["fit, one line a seed", "true function", "training points of one seed"],
@@ -81,11 +81,11 @@ def fitted_curves(frame: pd.DataFrame, *, title: str) -> Figure:
         for one in own.itertuples():
             order = np.argsort(np.asarray(one.x1))
             x, y = np.asarray(one.x1)[order], np.asarray(one.prediction)[order]
-            panel.plot(x, y, color=FIT, linewidth=0.6, alpha=0.85, zorder=3, gid="fit")
+            panel.plot(x, y, color=FIT, linewidth=0.7, alpha=0.85, zorder=4, gid="fit")
         if len(own):
             order = np.argsort(np.asarray(own["x1"].iloc[0]))
             x, y = (np.asarray(own[name].iloc[0])[order] for name in ("x1", "target"))
-            panel.plot(x, y, color=INK, linestyle=(0, (3, 1.5)), linewidth=0.9, zorder=4, gid="true")
+            panel.plot(x, y, color=TRUE, linewidth=1.1, zorder=3, gid="true")
         bare(panel, "left", "bottom")
     return figure
 

@@ -7,6 +7,7 @@ import numpy as np
 from dreg_sweep.analysis.figures.layout import LINE, text_width
 from dreg_sweep.analysis.figures.scales import CLEARANCE, Limits, around
 
+DECADES = 5  # that an axis of gradients reaches below their median
 _MANTISSAS = ((1, 2, 5), (1, 3), (1,))
 
 
@@ -16,6 +17,15 @@ def around_log(values: np.ndarray) -> Limits:
     if high - low < 0.1:  # equal values get a fifth of a decade
         low, high = (low + high) / 2 - 0.1, (low + high) / 2 + 0.1
     return 10**low, 10**high
+
+
+def worth_showing(values: np.ndarray) -> np.ndarray:
+    """The positive values, without those more than `DECADES` decades below their median.
+
+    A gradient of 1e-14 is that of a constant: an axis that reaches it shows nothing else.
+    """
+    positive = values[values > 0]
+    return positive[positive >= np.median(positive) / 10.0**DECADES] if positive.size else positive
 
 
 def log_ticks(limits: Limits, room: float, *, upright: bool = False) -> tuple[list[float], list[str]]:

@@ -1,6 +1,6 @@
 """The order in which levels appear: the papers' for the names they use, then others alphabetically."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 AT = "@"  # between a regularizer and its strength, in levels such as spectreg@0.03
@@ -55,6 +55,14 @@ def ordered(factor: str, levels: Iterable[Any]) -> list[Any]:
         return (0, known.index(name), "", rank) if name in known else (2, 0, name, rank)
 
     return sorted(set(levels), key=key)
+
+
+def listed(names: Sequence[Any], most: int = 6) -> str:
+    """`a, b, c`; of more than `most` names the first two and how many others there are."""
+    texts = [str(name) for name in names]
+    if len(texts) <= most:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:2])} and {len(texts) - 2} others"
 
 
 def split(level: str) -> tuple[str, float | None]:

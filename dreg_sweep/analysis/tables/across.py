@@ -208,7 +208,7 @@ def standing(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table | N
     """Mean rank of each regularizer under each unit (tests: of `by_unit`), and the probability that it is first.
 
     p_first: the share of bootstrap resamples of the datasets (of a sweep on one dataset: the seeds) in which its
-    mean is the highest.
+    mean is the best.
     """
     import pandas as pd
 
@@ -225,12 +225,13 @@ def standing(grid: Grid, tests: Mapping[tuple[str, str], Friedman]) -> Table | N
             rows.append({"metric": metric.name, "regularizer": method, **ranks, "p_first": list(first)[place]})
     frame = pd.DataFrame(rows)
     frame = frame.astype(dict.fromkeys(frame.columns[2:], "float64"))
+    best = "highest" if grid.metrics[0].higher_is_better else "lowest"
     return Table(
         name="standing",
         title="Mean ranks, and the chance of ranking first",
         caption=sentences(
             "Rank 1 is best; ties share the midrank. Chance of first: the share of bootstrap resamples of the "
-            f"{unit.short} (drawn with replacement) in which the regularizer's mean is the highest; ties share.",
+            f"{unit.short} (drawn with replacement) in which the regularizer's mean is the {best}; ties share.",
             about(grid),
         ),
         values=frame,

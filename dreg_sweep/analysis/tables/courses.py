@@ -1,10 +1,11 @@
 """What the history tells over the steps of training: accuracy on evaluation rows, gradients at three places."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.rows.strengths import Strengths
 from dreg_sweep.analysis.tables.joined import KEYS, done_cells, in_complete_blocks
 from dreg_sweep.analysis.tables.off_training import HEADS, PLACES, measured
 
@@ -29,7 +30,8 @@ def learning(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame") -> "pd.
 def gradients(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measure: str) -> "pd.DataFrame | None":
     """(Dataset and) place × regularizer × step: geometric mean of a gradient over activations and seeds.
 
-    As `learning`; low and high are a factor of exp(sd of the logarithms over seeds) away. Values are positive.
+    As `learning`; low and high are a factor of exp(sd of the logarithms over seeds) away. Values are positive;
+    where a gradient of some seed is 0, which has no logarithm, they are NaN.
     """
     import pandas as pd
 
@@ -38,7 +40,9 @@ def gradients(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measur
         return None
     parts = []
     for place in PLACES:
-        found = _course(grid, rows.assign(value=np.log(rows[place].astype(float))))
+        with np.errstate(divide="ignore"):
+            logs = np.log(rows[place].astype(float))
+        found = _course(grid, rows.assign(value=logs))
         if found is None:
             return None
         where = found["panel"] + ": " if found["panel"].nunique() > 1 else ""
@@ -51,6 +55,28 @@ def gradients(grid: Grid, cells: "pd.DataFrame", history: "pd.DataFrame", measur
     return frame.drop(columns="dataset").reset_index(drop=True)
 
 
+def by_name(grid: Grid, frame: "pd.DataFrame", strengths: Strengths, baseline: Any | None) -> "pd.DataFrame":
+    """The frame of `learning` or `gradients` with a panel a regularizer, its lines being the strengths.
+
+    The baseline is in every panel, as strength 0. Panels: what they were, and the regularizer's name behind a
+    comma; regularizers in the grid's order, and of each the panels in theirs.
+    """
+    import pandas as pd
+
+    several = strengths.levels()
+    names = {level: name for name, levels in several.items() for level in levels}
+    single = [str(level) for level in grid.compared if level not in names and level != baseline]
+    kinds = list(dict.fromkeys(frame["panel"]))
+    parts = []
+    for name in [*several, *single]:
+        lines = {str(baseline): f"0 ({baseline})"}
+        lines |= {str(level): strengths.written(level) for level in several.get(name, ())} or {name: name}
+        for kind in kinds:
+            own = frame[(frame["panel"] == kind) & frame["method"].isin(lines)]
+            parts.append(own.assign(panel=f"{name}, {kind}", method=own["method"].map(lines)))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _course(grid: Grid, rows: "pd.DataFrame") -> "pd.DataFrame | None":
     """Means over seeds of means over activations; rows: dataset, regularizer, activation, seed, step, value."""
     import pandas as pd
@@ -61,6 +87,7 @@ def _course(grid: Grid, rows: "pd.DataFrame") -> "pd.DataFrame | None":
     keys = ["dataset", "regularizer", "step"]
     by_seed = rows.groupby([*keys, "seed"], observed=True)["value"].mean()
     found = by_seed.groupby(level=keys, observed=True).agg(["mean", "std"]).reset_index()
+    found.loc[~np.isfinite(found["mean"].to_numpy(dtype=float)), ["mean", "std"]] = np.nan
     order = [
         pd.Categorical(found[name], grid.levels[name], ordered=True).codes for name in ("dataset", "regularizer")
     ]

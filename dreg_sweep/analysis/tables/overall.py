@@ -202,7 +202,7 @@ def _test_sentence(grid: Grid, tests: "pd.DataFrame", treatment: Any, family: Fa
         if rows.empty:
             continue
         low, high = int(rows["pairs"].min()), int(rows["pairs"].max())
-        amount = f"{low} pairs" if low == high else f"{low} to {high} pairs"
+        amount = f"{low} {plural(low, 'pair')}" if low == high else f"{low} to {high} pairs"
         parts.append(f"Paired by {UNITS[unit].label} ({amount}, {side}) {reach(rows)}.")
     if first != "dataset":
         parts.append(f"Primary: {why_primary(grid)}.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
+from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.tables.overall import how
 from dreg_sweep.analysis.tables.wording import about, count, p_values, sentences, signed, text
@@ -88,6 +89,8 @@ def _estimate(metric: Metric) -> Any:
     def show(row: Mapping[str, Any]) -> str:
         if row["hodges_lehmann"] != row["hodges_lehmann"]:
             return NOTHING
+        if not row["confidence"]:  # a single pair
+            return signed(row["hodges_lehmann"], metric)
         low, high = signed(row["low"], metric), signed(row["high"], metric)
         return f"{signed(row['hodges_lehmann'], metric)} [{low}, {high}]"
 
@@ -115,5 +118,5 @@ def _unbalanced(frame: "pd.DataFrame") -> str:
     uneven = frame[~frame["balanced"].astype(bool)]
     if uneven.empty:
         return ""
-    rivals = ", ".join(dict.fromkeys(str(rival) for rival in uneven["rival"]))
+    rivals = listed(list(dict.fromkeys(uneven["rival"])))
     return f"Pairs against {rivals} are means over unequal numbers of blocks, because cells are missing."

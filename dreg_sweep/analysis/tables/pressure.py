@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.pairing import UNITS
+from dreg_sweep.analysis.pairing import UNITS, primary_unit
 from dreg_sweep.analysis.report.render import Column, Table
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, SignedRank, signed_rank
 from dreg_sweep.analysis.tables.joined import KEYS, done_cells
@@ -96,7 +96,9 @@ def table(grid: Grid, found: Pressure, treatment: Any, baseline: Any) -> Table:
     order = {level: place for place, level in enumerate(grid.levels["activation"])}
     frame = frame.sort_values(["activation", "layer"], key=lambda c: c.map(order) if c.name == "activation" else c)
     frame = frame.reset_index(drop=True)
-    test, mean, n = agreement_test(found, "dataset", "greater")
+    unit = UNITS[primary_unit(grid)]
+    test, mean, n = agreement_test(found, unit.name, "greater")
+    over = unit.label if n > 1 else unit.label.removesuffix("s")
     return Table(
         name="pressure",
         title=f"Where {treatment} presses: hidden layers by the slope of their activation",
@@ -105,7 +107,7 @@ def table(grid: Grid, found: Pressure, treatment: Any, baseline: Any) -> Table:
             f"rows, of {baseline}. ‖J‖²: squared Frobenius norm of the layer's Jacobian, mean over the probe. "
             f"Reduction: mean of log(‖J‖² of {baseline} / ‖J‖² of {treatment}) within blocks. Agreement: "
             "Kendall's τ between σ'² and reduction over the layers of a block; 1 means that the layer with the "
-            f"larger slope is always pressed harder. Over {n} dataset means it is {mean:.2f} (one-sided "
+            f"larger slope is always pressed harder. Over {n} {over} it is {mean:.2f} (one-sided "
             f"signed-rank p = {test.p:.3g}, least possible {test.floor:.3g}).",
             about(grid),
         ),

@@ -101,7 +101,8 @@ def table(grid: Grid, metric: Metric, strengths: Strengths, baseline: Any | None
             if metric.unit
             else f"{metric.label.capitalize()}: mean ± standard deviation (n − 1) over the seeds' means.",
             f"Difference: the gain over {against}, positive is better, with the 95 % interval of a bootstrap over "
-            f"{unit.short}. The best of many strengths, chosen here, gains less on new data than it seems to. "
+            f"{unit.short}, too short rather than too long with few of them. The best of many strengths, "
+            "chosen here, gains less on new data than it seems to. "
             f"Primary unit: {why_primary(grid)}."
             if against
             else "No baseline to take differences from.",

@@ -9,6 +9,7 @@ from typing import Any
 from dreg_sweep.analysis.audit import left_out
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, best_two
+from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
 
 
@@ -112,8 +113,11 @@ def heading(metric: Metric) -> str:
 MARKS = "Bold marks the best and underline the second best printed value; all ties are marked."
 
 
-def about(grid: Grid, pairs: bool = False) -> str:
-    """What the metrics are, and what an unbalanced grid left out; pairs: of a table made of paired differences."""
+def about(grid: Grid, pairs: bool = False, metrics: bool = True) -> str:
+    """What the metrics are (unless a table shows none), and what an unbalanced grid left out.
+
+    pairs: of a table made of paired differences.
+    """
     names = [metric.name for metric in grid.metrics]
     what = ""
     if "overall" in names:
@@ -122,9 +126,9 @@ def about(grid: Grid, pairs: bool = False) -> str:
         what = "Clean accuracy only: no row has a noisy accuracy."
     elif not grid.metrics[0].higher_is_better:
         what = f"Lower {names[0]} is better."
-    silent = [str(level) for level in grid.levels["regularizer"] if level not in grid.compared]
-    waiting = f"Without any result: {', '.join(silent)}." if silent else ""
-    return sentences(what, _uneven_pairs(grid) if pairs else left_out(grid), waiting)
+    silent = [level for level in grid.levels["regularizer"] if level not in grid.compared]
+    waiting = f"Without any result: {listed(silent)}." if silent else ""
+    return sentences(what if metrics else "", _uneven_pairs(grid) if pairs else left_out(grid), waiting)
 
 
 def _uneven_pairs(grid: Grid) -> str:
