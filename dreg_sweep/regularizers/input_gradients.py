@@ -92,7 +92,7 @@ def spectreg(
 def frobreg(trace: Trace) -> Tensor:
     """mean_b ‖∂g_b/∂x_b‖_F² of the logits g, exact, shape (S,).
 
-    Source: Varga et al. 2017 (FrobReg; λ = 0.03 is that of their MNIST script); Sokolić et al. 2017, eq. 17.
+    Source: Varga et al. 2017 (FrobReg; λ = 0.03 is that of their MNIST script); Sokolić et al. 2017.
     """
     return _mean_square(logit_jacobian(trace))
 

@@ -59,7 +59,7 @@ def spectral_norm(
 def spectral_penalty(trace: Trace) -> Tensor:
     """Half the squared spectral norm of each weight matrix, ½ Σ_l σ(W_l)², shape (S,).
 
-    σ comes from one power iteration a step, as in spectral_norm. Source: Yoshida & Miyato 2017, eq. 3; the default
+    σ comes from one power iteration a step, as in spectral_norm. Source: Yoshida & Miyato 2017; the default
     λ = 0.01 is that of their experiments.
     """
     return 0.5 * torch.stack([sigma.square() for sigma in trace.singular_values]).sum(0)
