@@ -6,7 +6,7 @@ import torch
 
 from dreg_sweep.activations import ACTIVATIONS, get_activation
 from dreg_sweep.errors import UserError
-from dreg_sweep.models import MLP
+from dreg_sweep.models.mlp import MLP
 
 REFERENCE = {
     "relu": torch.relu,

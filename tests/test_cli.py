@@ -356,7 +356,7 @@ def test_own_arrays_and_own_texts(tmp_path):
 def test_hydras_own_flags_keep_working(tmp_path):
     help_text = run("dreg-sweep", "--help", cwd=tmp_path)
     assert help_text.returncode == 0
-    assert "regularizer: dreg, dropout, igpen" in help_text.stdout
+    assert "double_backprop, double_backprop+confidence_penalty, dreg" in help_text.stdout
     job = run("dreg-sweep", "--cfg", "job", "regularizer=dreg", cwd=tmp_path)
     assert "form: local" in job.stdout
     info = run("dreg-sweep", "--info", "defaults", cwd=tmp_path)
