@@ -28,7 +28,7 @@ from dreg_sweep.analysis.rows.files import is_csv, opened, read_folder
 from dreg_sweep.analysis.rows.settings import as_categorical, without_seed
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import UNREADABLE, first_line, read_rows
-from dreg_sweep.store.schema import GRID_SCHEMA, HISTORY_SCHEMA, SCHEMAS, STATUSES
+from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,6 @@ _ROWS_A_CHUNK = 10_000  # smaller chunks on average are joined: pandas is slow w
 _FEW_BYTES = 1 << 16  # more than a CSV file's header is long
 _NULLABLE = {pa.int64(): pd.Int64Dtype()}
 _OWNER = ("cell", "config_hash", "status")
-_LISTS = ("x1", "x2", "target", "prediction", "gradient_norm")  # of equal length in a row of fits/; x2 null in 1-D
-FITS_SCHEMA = pa.schema(
-    [HISTORY_SCHEMA.field(place) for place in range(HISTORY_SCHEMA.get_field_index("epoch"))]
-    + [pa.field("place", pa.string()), *(pa.field(name, pa.list_(pa.float64())) for name in _LISTS)]
-)
-_SCHEMAS = {"fits": FITS_SCHEMA, **SCHEMAS}
-_STATUSES = {"fits": ("done",), **STATUSES}
 
 
 def load_cells(
@@ -265,16 +258,16 @@ def _belonging(path: Path, name: str) -> pd.DataFrame | None:
     try:
         # First: a stack's cells are written last, so what belongs to these is there.
         cells = _joined(_current(home / "cells", read_keys, []))
-        found, _ = read_folder(home / name, partial(read_rows, schema=_SCHEMAS[name]), warnings)
+        found, _ = read_folder(home / name, partial(read_rows, schema=SCHEMAS[name]), warnings)
     except UserError as error:
         if any((home / name).glob("*.parquet")):
             log.warning(str(error))
         return None
     tables = list(found.values())
-    owners = _owners(cells, pa.concat_tables(tables), _STATUSES[name])
+    owners = _owners(cells, pa.concat_tables(tables), STATUSES[name])
     parts = np.split(owners, np.cumsum([len(table) for table in tables])[:-1])
     kept = [table.filter(pa.array(part >= 0)) for table, part in zip(tables, parts, strict=True)]
-    frame = _framed(pa.concat_tables(_latest(kept, owners[owners >= 0])), _SCHEMAS[name].names)
+    frame = _framed(pa.concat_tables(_latest(kept, owners[owners >= 0])), SCHEMAS[name].names)
     return None if frame.empty else _with_warnings(frame, warnings)
 
 
