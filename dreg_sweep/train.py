@@ -214,9 +214,7 @@ class _Training:
         rows = np.stack([order + offset for order, offset in zip(orders, offsets, strict=True)], axis=1)
         self.rows = torch.from_numpy(rows).to(device)  # (steps, S, batch)
         self.lr = recipe.optimizer.lr
-        self.optimizer = get_optimizer(
-            recipe.optimizer.name, self.parameters.storages, self.lr, recipe.optimizer.options
-        )
+        self.optimizer = get_optimizer(recipe.optimizer.name, self.parameters.storages, recipe.optimizer.options)
         self.schedule = get_schedule(recipe.schedule.name, recipe.schedule.options)
         self.input_shape = split.input_shape
         self.augmentation = get_augmentation(
@@ -255,12 +253,9 @@ class _Training:
         # The objectives of the cells are added only so that one backward pass serves all: no parameter
         # appears in two of them.
         gradients = torch.autograd.grad(objective.sum(), list(stack.parameters.values()))
-        self.parameters.set_gradients(gradients)
         with torch.no_grad():
             stack.decay(lr)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
+            self.optimizer.step(self.parameters.stored(gradients), lr)
             self.step += 1
             self.loss_sum += loss
             if penalties[0] is not None:

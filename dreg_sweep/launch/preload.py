@@ -3,9 +3,5 @@
 import sklearn.datasets  # 1 s; digits and the encoding of texts need it
 import sklearn.decomposition
 import sklearn.feature_extraction.text  # noqa: F401
-import torch
 
 import dreg_sweep.launch.worker  # noqa: F401
-
-# The first step of an optimizer imports torch's compiler, for another second.
-torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).step()

@@ -124,7 +124,7 @@ def check_cell(cell: Cell, inputs: Inputs | None) -> None:
         refuse_unfit(named, network, cell.model.name, inputs.task, cell.dataset.name)
         get_augmentation(cell.recipe.augmentation.name, cell.recipe.augmentation.options, inputs.shape)
     optimizer = cell.recipe.optimizer
-    get_optimizer(optimizer.name, [torch.zeros(1, requires_grad=True)], optimizer.lr, optimizer.options)
+    get_optimizer(optimizer.name, [torch.zeros(1)], optimizer.options)
     get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
 
 
