@@ -47,9 +47,10 @@ class StackedParameters:
         for number, (storage, gradient) in enumerate(zip(self.storages, gradients, strict=True)):
             flat = _as_stored(gradient).contiguous().flatten(1)  # fused optimizers read raw memory
             if flat.shape != storage.shape:
-                padded = self._padded.setdefault(number, torch.zeros_like(storage))
-                padded[:, : flat.shape[1]] = flat
-                flat = padded
+                if number not in self._padded:
+                    self._padded[number] = torch.zeros_like(storage)
+                self._padded[number][:, : flat.shape[1]] = flat
+                flat = self._padded[number]
             found.append(flat)
         return found
 

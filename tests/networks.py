@@ -28,6 +28,18 @@ OPTIONS = {
 THEIRS = {"relu": torch.relu, "gelu": gelu, "silu": silu, "tanh": torch.tanh}
 
 
+def torchs_own(activation):
+    """σ in torch's own words, as a function of z and of one cell's coefficients (1, 4) or None."""
+    (name,) = (name for name, ours in ACTIVATIONS.items() if ours is activation)
+
+    def sigma(z, coefficients=None):
+        if coefficients is None:
+            return THEIRS[name](z)
+        return sum(coefficients[0, k] * z**k for k in range(4))
+
+    return sigma
+
+
 def lenet(activation="gelu", shape=IMAGE, channels=(3, 4), kernel=3, padding=1):
     """A small one with three outputs."""
     return LeNet(shape, channels, (6, 5), kernel, padding, 3, ACTIVATIONS[activation])

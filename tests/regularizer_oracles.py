@@ -6,6 +6,7 @@ from torch.nn.functional import conv2d, max_pool2d
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.models.lenet import LeNet
 from tests.engine import double_stack
+from tests.networks import torchs_own
 
 ORACLES: dict[str, list] = {}
 
@@ -50,7 +51,7 @@ def row_function(stack, trace, cell):
 
     Weights are scaled as in the trace. Activations that learn are left out.
     """
-    network, value = stack.network, stack.network.activation.value
+    network, value = stack.network, torchs_own(stack.network.activation)
     convolutions = len(getattr(network, "channels", ()))
 
     def logits(x, masks):

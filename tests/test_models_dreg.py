@@ -9,9 +9,9 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, unfold
 
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.models.convolution import ConvTrace, apart, convolve, side_by_side
-from dreg_sweep.regularizers.layer_jacobians import dreg, local_jacobian_norms
+from dreg_sweep.regularizers.layer_jacobians import dreg
 from tests.engine import double_stack
-from tests.networks import inputs, lenet, perturbed, plain, resnet
+from tests.networks import inputs, lenet, perturbed, plain, resnet, torchs_own
 
 
 def squared_norms(jacobians):
@@ -37,7 +37,9 @@ def test_a_convolutions_jacobian_is_exact_to_the_border(activation, kernel, stri
     for scales in (None, {"weight0": randn(size)}):
         z, scale = convolve(parameters, 0, side_by_side(x, *image), scales, stride=stride, padding=padding)
         flat = apart(z, size)
-        trace = ConvTrace(parameters["weight0"], flat, sigma, coefficients, image[1:], stride, padding, scale)
+        trace = ConvTrace(
+            parameters["weight0"], flat, sigma, coefficients, None, image[1:], stride, padding, scale
+        )
         assert trace.channels * trace.positions == flat.shape[2]
         for cell in range(size):
             weight, bias = parameters["weight0"][cell], parameters["bias0"][cell]
@@ -48,12 +50,12 @@ def test_a_convolutions_jacobian_is_exact_to_the_border(activation, kernel, stri
 
             def layer(h, linear=linear, cell=cell):
                 learned = None if coefficients is None else coefficients[cell : cell + 1]
-                return sigma.value(linear(h).view(1, 1, -1), learned).flatten()
+                return torchs_own(sigma)(linear(h), learned)
 
             rows = jacrev(linear)(x[cell, 0]).square().sum(1)
             torch.testing.assert_close(trace.row_norms[cell], rows, rtol=1e-12, atol=1e-12)
             expected = squared_norms(vmap(jacrev(layer))(x[cell])).mean()
-            torch.testing.assert_close(local_jacobian_norms([trace])[0][cell], expected, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(trace.jacobian_norm[cell], expected, rtol=1e-10, atol=1e-12)
 
 
 class Normalized:
@@ -102,7 +104,7 @@ class Normalized:
         """σ behind the convolution of that number, of one image."""
         learned = self.coefficients(f"coefficients{number}")
         learned = None if learned is None else learned[1:2]
-        return self.activation.value(z.reshape(1, 1, -1), learned).flatten()
+        return torchs_own(self.activation)(z.flatten(), learned)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "relu", "cubic"])
@@ -111,7 +113,7 @@ class Normalized:
 def test_batch_normalization_counts_as_a_constant_factor(activation, training, scaled):
     """A stem, a block with the identity and one with a projection: the Jacobians of their sums in (h1, h)."""
     seen = Normalized(activation, training, scaled)
-    norms = [norm[1] for norm in local_jacobian_norms(seen.traces)]
+    norms = [trace.jacobian_norm[1] for trace in seen.traces]
     stem, first, second, third, fourth, shortcut = range(6)
     reads = [read for read, _ in seen.reads]
 

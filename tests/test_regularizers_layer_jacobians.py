@@ -6,6 +6,7 @@ from torch.func import jacrev, vmap
 
 from dreg_sweep.activations import ACTIVATIONS
 from tests.engine import double_stack
+from tests.networks import torchs_own
 from tests.regularizer_oracles import oracle
 
 
@@ -17,7 +18,7 @@ def hidden_functions(stack, cell):
         weight, bias = (stack.parameters[n].detach()[cell] for n in (name, f"bias{i}"))
         coefficients = stack.parameters.get(f"coefficients{i}")
         coefficients = None if coefficients is None else coefficients.detach()[cell : cell + 1]
-        value = stack.network.activation.value if i < len(names) - 1 else lambda z, _: z
+        value = torchs_own(stack.network.activation) if i < len(names) - 1 else lambda z, _: z
 
         def layer(h, weight=weight, bias=bias, value=value, coefficients=coefficients):
             return value((h @ weight + bias).view(1, 1, -1), coefficients).view(-1)

@@ -108,7 +108,10 @@ def convolve(
     return (z if bias is None else z + bias.reshape(-1)[:, None, None]), scale
 
 
-def activate(z: Tensor, size: int, activation: Activation, coefficients: Tensor | None) -> Tensor:
-    """σ(z) for z (B, S·C, H, W), in the same layout."""
-    h = activation.value(apart(z, size), coefficients)
-    return h.transpose(0, 1).reshape(z.shape)
+def activate(
+    z: Tensor, size: int, activation: Activation, coefficients: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """σ(z) for z (B, S·C, H, W): in the same layout for the next layer, then z and σ(z) apart for the trace."""
+    flat = apart(z, size)
+    value = activation.value(flat, coefficients)
+    return value.transpose(0, 1).reshape(z.shape), flat, value

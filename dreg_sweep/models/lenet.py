@@ -40,6 +40,11 @@ class LeNet:
         return [f"weight{i}" for i in range(len(self.channels) + len(self.widths) + 1)]
 
     @property
+    def linear_layers_only(self) -> bool:
+        """Some are convolutions."""
+        return False
+
+    @property
     def mask_units(self) -> tuple[int, ...]:
         """The last hidden linear layer."""
         return self.widths[-1:]
@@ -75,6 +80,9 @@ class LeNet:
         """None."""
         return {}
 
+    def mapped(self, parameters: Parameters, x: Tensor) -> None:
+        """The first layer is a convolution."""
+
     def forward(
         self,
         parameters: Parameters,
@@ -83,6 +91,8 @@ class LeNet:
         masks: Sequence[Tensor] | None = None,
         buffers: Buffers | None = None,
         training: bool = False,
+        squared_columns: bool = False,
+        mapped: Tensor | None = None,
     ) -> tuple[Tensor, list[LayerTrace]]:
         """One pass; see `Network.forward`."""
         size = len(x)
@@ -92,13 +102,16 @@ class LeNet:
             z, scale = convolve(parameters, i, h, scales, padding=self.padding)
             coefficients = parameters.get(f"coefficients{i}")
             weight, reads = parameters[f"weight{i}"], (h.shape[2], h.shape[3])
-            flat = apart(z, size)
-            layers.append(ConvTrace(weight, flat, self.activation, coefficients, reads, 1, self.padding, scale))
-            h = max_pool2d(activate(z, size, self.activation, coefficients), _POOL)
+            h, flat, value = activate(z, size, self.activation, coefficients)
+            layers.append(
+                ConvTrace(weight, flat, self.activation, coefficients, value, reads, 1, self.padding, scale)
+            )
+            h = max_pool2d(h, _POOL)
         h = apart(h, size)
         first, last = len(self.channels), len(self.channels) + len(self.widths)
         for i in range(first, last + 1):
             mask = masks[0] if i == last - 1 and masks is not None else None
-            h, layer = linear(parameters, i, h, scales, None if i == last else self.activation, mask)
+            activation = None if i == last else self.activation
+            h, layer = linear(parameters, i, h, scales, activation, mask, squared_columns)
             layers.append(layer)
         return h, layers

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dreg_sweep.activations import Activation
+from dreg_sweep.models.products import affine, affine_with_squares, product
 from dreg_sweep.models.trace import Buffers, LayerTrace, LinearTrace, Parameters, uniform
 
 
@@ -27,6 +28,11 @@ class MLP:
         return [f"weight{i}" for i in range(len(self.widths) + 1)]
 
     @property
+    def linear_layers_only(self) -> bool:
+        """All of them."""
+        return True
+
+    @property
     def mask_units(self) -> tuple[int, ...]:
         """Every hidden layer."""
         return self.widths
@@ -38,9 +44,7 @@ class MLP:
     def initial(self, rngs: Sequence[np.random.Generator]) -> Parameters:
         """U(±1/√fan_in) for weights (S, in, out) and biases (S, out), as torch.nn.Linear has it.
 
-        Weights lie as (in, out), so that z = xW + b and the gradient xᵀ dz comes out of its matrix product in
-        the layout of the weights: the fused optimizer wants them alike, and nothing is transposed. The linear
-        layers come first, so the start is the same under every activation.
+        z = xW + b. The linear layers come first, so the start is the same under every activation.
         """
         sizes = (self.in_features, *self.widths, self.n_outputs)
         parameters: Parameters = {}
@@ -53,6 +57,10 @@ class MLP:
         """None."""
         return {}
 
+    def mapped(self, parameters: Parameters, x: Tensor) -> Tensor:
+        """x W of the first layer."""
+        return product(x, parameters["weight0"])
+
     def forward(
         self,
         parameters: Parameters,
@@ -61,6 +69,8 @@ class MLP:
         masks: Sequence[Tensor] | None = None,
         buffers: Buffers | None = None,
         training: bool = False,
+        squared_columns: bool = False,
+        mapped: Tensor | None = None,
     ) -> tuple[Tensor, list[LayerTrace]]:
         """One pass; see `Network.forward`."""
         layers: list[LayerTrace] = []
@@ -68,7 +78,9 @@ class MLP:
         for i in range(len(self.widths) + 1):
             hidden = i < len(self.widths)
             mask = masks[i] if hidden and masks is not None else None
-            h, layer = linear(parameters, i, h, scales, self.activation if hidden else None, mask)
+            activation = self.activation if hidden else None
+            known = mapped if i == 0 else None
+            h, layer = linear(parameters, i, h, scales, activation, mask, squared_columns, known)
             layers.append(layer)
         return h, layers
 
@@ -80,17 +92,27 @@ def linear(
     scales: Mapping[str, Tensor] | None,
     activation: Activation | None,
     mask: Tensor | None,
+    squared_columns: bool,
+    mapped: Tensor | None = None,
 ) -> tuple[Tensor, LinearTrace]:
-    """The linear layer of that number on h (S, B, in), its activation and mask: (S, B, out) and the trace."""
+    """The linear layer of that number on h (S, B, in), its activation and mask: (S, B, out) and the trace.
+
+    mapped: h times the weight, where it is known.
+    """
     name = f"weight{number}"
     weight, bias = parameters[name], parameters[f"bias{number}"]
     scale = None if scales is None else scales[name]
-    if scale is None:
-        z = torch.baddbmm(bias.unsqueeze(1), h, weight)
-    else:
+    squares = None
+    if scale is not None or mapped is not None:
         # Scaling z instead of W spares two passes over the weights; x(cW) = c(xW).
-        z = torch.bmm(h, weight) * scale[:, None, None] + bias.unsqueeze(1)
+        mapped = product(h, weight) if mapped is None else mapped
+        factor = torch.ones_like(bias[:, 0]) if scale is None else scale
+        z = torch.addcmul(bias.unsqueeze(1), mapped, factor[:, None, None])
+    elif squared_columns:
+        z, squares = affine_with_squares(h, weight, bias)
+    else:
+        z = affine(h, weight, bias)
     coefficients = parameters.get(f"coefficients{number}")
     out = z if activation is None else activation.value(z, coefficients)
-    layer = LinearTrace(weight, z, activation, coefficients, scale, mask)
+    layer = LinearTrace(weight, z, activation, coefficients, out, h, scale, mask, squares)
     return (out if mask is None else out * mask), layer

@@ -104,6 +104,11 @@ class ResNet:
         return [f"weight{i}" for i in range(len(self._convolutions) + 1)]
 
     @property
+    def linear_layers_only(self) -> bool:
+        """Some are convolutions."""
+        return False
+
+    @property
     def mask_units(self) -> tuple[int, ...]:
         """The averaged channels."""
         return self.widths[-1:]
@@ -137,6 +142,9 @@ class ResNet:
             buffers[f"variance{conv.number}"] = torch.ones(size, conv.fan_out)
         return buffers
 
+    def mapped(self, parameters: Parameters, x: Tensor) -> None:
+        """The first layer is a convolution."""
+
     def forward(
         self,
         parameters: Parameters,
@@ -145,13 +153,15 @@ class ResNet:
         masks: Sequence[Tensor] | None = None,
         buffers: Buffers | None = None,
         training: bool = False,
+        squared_columns: bool = False,
+        mapped: Tensor | None = None,
     ) -> tuple[Tensor, list[LayerTrace]]:
         """One pass; see `Network.forward`."""
         assert buffers is not None
         size, (stem, blocks) = len(x), self._plan
         layers: list[LayerTrace] = []
 
-        def mapped(conv: _Conv, h: Tensor) -> tuple[Tensor, _Factors]:
+        def convolved(conv: _Conv, h: Tensor) -> tuple[Tensor, _Factors]:
             """BN ∘ convolution, and the factors on its weight."""
             z, scale = convolve(parameters, conv.number, h, scales, stride=conv.stride, padding=conv.padding)
             z, normalization = _normalized(parameters, buffers, conv.number, z, training)
@@ -160,31 +170,31 @@ class ResNet:
         def hidden(z: Tensor, *maps: tuple[_Conv, _Factors]) -> Tensor:
             """σ(z), and a trace for each map that went into z."""
             coefficients = parameters.get(f"coefficients{maps[0][0].number}")
-            flat = apart(z, size)
+            h, flat, value = activate(z, size, self.activation, coefficients)
             for conv, factors in maps:
                 weight = parameters[f"weight{conv.number}"]
                 window = (conv.reads, conv.stride, conv.padding)
-                layers.append(ConvTrace(weight, flat, self.activation, coefficients, *window, *factors))
-            return activate(z, size, self.activation, coefficients)
+                layers.append(ConvTrace(weight, flat, self.activation, coefficients, value, *window, *factors))
+            return h
 
-        z, factors = mapped(stem, side_by_side(x, *self.input_shape))
+        z, factors = convolved(stem, side_by_side(x, *self.input_shape))
         h = hidden(z, (stem, factors))
         for block in blocks:
-            z, factors = mapped(block.first, h)
+            z, factors = convolved(block.first, h)
             inner = hidden(z, (block.first, factors))
-            z, factors = mapped(block.second, inner)
+            z, factors = convolved(block.second, inner)
             maps = [(block.second, factors)]
             if block.shortcut is None:
                 z = z + h
             else:
-                projected, factors = mapped(block.shortcut, h)
+                projected, factors = convolved(block.shortcut, h)
                 z = z + projected
                 maps.append((block.shortcut, factors))
             h = hidden(z, *maps)
         features = apart(h, size).unflatten(2, (self.widths[-1], -1)).mean(3)
         if masks is not None:
             features = features * masks[0]
-        logits, layer = linear(parameters, len(self._convolutions), features, scales, None, None)
+        logits, layer = linear(parameters, len(self._convolutions), features, scales, None, None, squared_columns)
         return logits, [*layers, layer]
 
 

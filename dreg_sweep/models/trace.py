@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreg_sweep.activations import Activation
+from dreg_sweep.models.products import product, squared_pull_backs
 
 Parameters = dict[str, Tensor]
 Buffers = dict[str, Tensor]  # what a network carries from step to step beside its parameters
@@ -32,12 +33,14 @@ class LayerTrace(ABC):
 
     weight: before any scale, stacked. preactivation: (S, B, U), U = channels × positions; a linear layer has one
     position. activation: None for the output layer (σ = identity). coefficients: (S, K) of a learnable activation.
+    value: σ(z) in the shape of z where it is at hand.
     """
 
     weight: Tensor
     preactivation: Tensor
     activation: Activation | None
     coefficients: Tensor | None
+    value: Tensor | None
 
     @property
     @abstractmethod
@@ -50,6 +53,11 @@ class LayerTrace(ABC):
         """‖∂z_i/∂input‖² of each unit i, scales included, shape (S, U)."""
 
     @property
+    def squared_norm(self) -> Tensor:
+        """‖weight‖_F² before any scale, (S,)."""
+        return self.weight.square().flatten(1).sum(1)
+
+    @property
     def positions(self) -> int:
         """Places at which each channel stands: 1, or a convolution's output pixels."""
         return self.preactivation.shape[2] // self.channels
@@ -59,18 +67,34 @@ class LayerTrace(ABC):
         """σ'(z), shape (S, B, U)."""
         if self.activation is None:
             return torch.ones_like(self.preactivation)
-        return self.activation.derivative(self.preactivation, self.coefficients)
+        return self.activation.derivative(self.preactivation, self.coefficients, self.value)
+
+    @cached_property
+    def mean_square_slope(self) -> Tensor:
+        """mean_b σ'(z_b)² of each unit, (S, U)."""
+        if self.activation is None:
+            return torch.ones_like(self.preactivation[:, 0])
+        return self.activation.mean_square_derivative(self.preactivation, self.coefficients, self.value)
+
+    @property
+    def jacobian_norm(self) -> Tensor:
+        """mean_b ‖diag(σ'(z_b)) W‖_F² of the map and its activation, (S,)."""
+        return (self.mean_square_slope * self.row_norms).sum(1)
 
 
 @dataclass(frozen=True)
 class LinearTrace(LayerTrace):
-    """A linear layer: weight (S, in, out). scale: (S,) the factor on the weight in this pass, None for 1.
+    """A linear layer: weight (S, in, out), which reads (S, B, in).
 
-    mask: (S, B, out), what multiplied the activations (dropout), None for nothing.
+    scale: (S,) the factor on the weight in this pass, None for 1. mask: (S, B, out), what multiplied the
+    activations (dropout), None for nothing. squared_columns: column sums of the squared weight, (S, out), where
+    they came with the product.
     """
 
+    reads: Tensor
     scale: Tensor | None = None
     mask: Tensor | None = None
+    squared_columns: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -78,22 +102,40 @@ class LinearTrace(LayerTrace):
         return self.weight.shape[2]
 
     @property
+    def squared_norm(self) -> Tensor:
+        """‖weight‖_F² before any scale, (S,)."""
+        return self._squared_columns.sum(1)
+
+    @property
     def row_norms(self) -> Tensor:
         """Column sums of the squared weights (which lie as (in, out)), (S, U)."""
-        norms = self.weight.square().sum(1)
+        norms = self._squared_columns
         return norms if self.scale is None else norms * self.scale.square()[:, None]
+
+    @property
+    def _squared_columns(self) -> Tensor:
+        return self.weight.square().sum(1) if self.squared_columns is None else self.squared_columns
 
     def pull_back(self, cotangents: Tensor) -> Tensor:
         """Cotangents of the layer's output (S, V, B, out) → of its input (S, V, B, in): the chain rule."""
+        outer = product(self._of_map(cotangents), self.weight.mT)
+        if self.scale is not None:
+            outer = outer * self.scale[:, None, None]
+        return outer.view(*cotangents.shape[:3], -1)
+
+    def squared_pull_back(self, cotangents: Tensor) -> Tensor:
+        """Squared norms of `pull_back`, (S, V, B); to be differentiated once."""
+        squares = squared_pull_backs(self._of_map(cotangents), self.weight).view(cotangents.shape[:3])
+        return squares if self.scale is None else squares * self.scale.square()[:, None, None]
+
+    def _of_map(self, cotangents: Tensor) -> Tensor:
+        """Cotangents of the output (S, V, B, out) → of scale · (weight ∘ input), (S, V·B, out)."""
         inner = cotangents
         if self.mask is not None:
             inner = inner * self.mask.unsqueeze(1)
         if self.activation is not None:
             inner = inner * self.slope.unsqueeze(1)
-        outer = torch.bmm(inner.flatten(1, 2), self.weight.mT)
-        if self.scale is not None:
-            outer = outer * self.scale[:, None, None]
-        return outer.view(*cotangents.shape[:3], -1)
+        return inner.flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -123,6 +165,10 @@ class Network(Protocol):
         """Names of the weights of its maps, input to output."""
 
     @property
+    def linear_layers_only(self) -> bool:
+        """Whether gradients in the inputs can be had layer by layer, without autograd's."""
+
+    @property
     def mask_units(self) -> Sequence[int]:
         """Units of each layer that dropout masks, input to output."""
 
@@ -135,6 +181,12 @@ class Network(Protocol):
     def initial_buffers(self, size: int) -> Buffers:
         """Buffers for a stack of so many cells."""
 
+    def mapped(self, parameters: Parameters, x: Tensor) -> Tensor | None:
+        """Inputs x (S, B, D) times the weights of the first layer, (S, B, U): without scale and bias, linear in x.
+
+        None where the first layer is no matrix.
+        """
+
     def forward(
         self,
         parameters: Parameters,
@@ -143,11 +195,15 @@ class Network(Protocol):
         masks: Sequence[Tensor] | None = None,
         buffers: Buffers | None = None,
         training: bool = False,
+        squared_columns: bool = False,
+        mapped: Tensor | None = None,
     ) -> tuple[Tensor, list[LayerTrace]]:
         """Logits (S, B, C) and the layers' traces for inputs x (S, B, D).
 
         scales: (S,) factors on weights by name. masks: (S, B, units) for each of `mask_units`. `training` uses
-        the batch's own statistics and moves the buffers, where the network has any.
+        the batch's own statistics and moves the buffers, where the network has any. squared_columns: compute
+        those of linear layers along with their products, for penalties that look at them. mapped: `mapped` of x
+        where it is known; then x is not looked at.
         """
 
 

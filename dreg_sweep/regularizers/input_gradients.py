@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from dreg_sweep.models.trace import LinearTrace, Trace
 
@@ -17,49 +16,64 @@ from dreg_sweep.models.trace import LinearTrace, Trace
 def input_gradients(trace: Trace, cotangents: Tensor, *, differentiable: bool = True) -> Tensor:
     """uᵀ ∂g/∂x for cotangents u (S, V, B, C) of the logits g: (S, V, B, D).
 
-    Several cotangents through linear layers go backwards together, by the chain rule written out: a tenth to a
-    quarter faster than one backward pass each. Through convolutions it is one pass each, which is faster there
-    than all in one batch (measured on a CPU). Needs trace.x to require its gradient unless the network is
-    linear layers alone.
+    Through the linear layers at the network's end all cotangents go backwards together, by the chain rule
+    written out, which computes nothing but this; through what lies before (convolutions) it is a pass of autograd
+    each, faster there than all in one batch (measured on a CPU). Needs trace.x to require its gradient unless the
+    network is linear layers alone.
     """
-    linear = [layer for layer in trace.layers if isinstance(layer, LinearTrace)]
-    if cotangents.shape[1] > 1 and len(linear) == len(trace.layers):
-        gradients = cotangents
-        with torch.set_grad_enabled(differentiable):
-            for layer in reversed(linear):
-                gradients = layer.pull_back(gradients)
+    gradients, reads, left = cotangents, trace.logits, len(trace.layers)
+    with torch.set_grad_enabled(differentiable):
+        for layer in reversed(trace.layers):
+            if not isinstance(layer, LinearTrace):
+                break
+            gradients, reads, left = layer.pull_back(gradients), layer.reads, left - 1
+    if not left:
         return gradients
     passes = [
-        torch.autograd.grad(trace.logits, trace.x, cotangent, retain_graph=True, create_graph=differentiable)[0]
-        for cotangent in cotangents.unbind(1)
+        torch.autograd.grad(reads, trace.x, gradient, retain_graph=True, create_graph=differentiable)[0]
+        for gradient in gradients.unbind(1)
     ]
     return torch.stack(passes, 1)
 
 
+def squared_input_gradients(trace: Trace, cotangents: Tensor) -> Tensor:
+    """‖uᵀ ∂g/∂x‖² for cotangents u (S, V, B, C) of the logits g: (S, V, B); to be differentiated once."""
+    linear = [layer for layer in trace.layers if isinstance(layer, LinearTrace)]
+    if len(linear) < len(trace.layers):
+        return input_gradients(trace, cotangents).square().sum(3)
+    first, *others = linear
+    for layer in reversed(others):
+        cotangents = layer.pull_back(cotangents)
+    return first.squared_pull_back(cotangents)
+
+
 def logit_jacobian(trace: Trace, *, differentiable: bool = True) -> Tensor:
     """∂g/∂x of every row, exact: (S, C, B, D)."""
+    return input_gradients(trace, _basis(trace), differentiable=differentiable)
+
+
+def _basis(trace: Trace) -> Tensor:
+    """Every logit's own cotangent, (S, C, B, C)."""
     size, batch, outputs = trace.logits.shape
     basis = torch.eye(outputs, dtype=trace.logits.dtype, device=trace.logits.device)
-    cotangents = basis[None, :, None, :].expand(size, outputs, batch, outputs)
-    return input_gradients(trace, cotangents, differentiable=differentiable)
+    return basis[None, :, None, :].expand(size, outputs, batch, outputs)
 
 
-def _mean_square(gradients: Tensor) -> Tensor:
-    """mean over rows of the squared norm of all else, (S, V, B, D) → (S,)."""
-    return gradients.square().sum((1, 3)).mean(1)
+def _penalty(trace: Trace, cotangents: Tensor) -> Tensor:
+    """mean_b Σ_v ‖u_vᵀ ∂g_b/∂x_b‖², (S,)."""
+    return squared_input_gradients(trace, cotangents).sum(1).mean(1)
 
 
 def igpen(trace: Trace) -> Tensor:
     """Input gradient penalty, mean_b ‖∂loss_b/∂x_b‖², shape (S,); x is the standardized input.
 
-    The loss is cross entropy (the squared error of a regression). Computed by double backward through the
-    trace. The level double_backprop is the same function with the strength of another study. Source: Drucker &
-    LeCun 1992 (double backpropagation); Ross & Doshi-Velez 2018, eq. 4; DoubleBack of Varga et al. 2017. The
-    DREG study's λ for igpen is unknown: the default 1.0 is the value of Varga et al.'s CIFAR-10 script;
-    double_backprop's 50 is that of their MNIST script.
+    The loss is cross entropy (the squared error of a regression). The level double_backprop is the same function
+    with the strength of another study. Source: Drucker & LeCun 1992 (double backpropagation); Ross & Doshi-Velez
+    2018, eq. 4; DoubleBack of Varga et al. 2017. The DREG study's λ for igpen is unknown: the default 1.0 is the
+    value of Varga et al.'s CIFAR-10 script; double_backprop's 50 is that of their MNIST script.
     """
-    (gradient,) = torch.autograd.grad(trace.losses.sum(), trace.x, create_graph=True)
-    return gradient.square().sum(2).mean(1)
+    (of_logits,) = torch.autograd.grad(trace.losses.sum(), trace.logits, create_graph=True)
+    return _penalty(trace, of_logits.unsqueeze(1))
 
 
 def spectreg(
@@ -86,7 +100,7 @@ def spectreg(
     v = torch.stack(draws)
     if directions == "sample":
         v = v * (outputs**0.5 / v.norm(dim=3, keepdim=True))
-    return _mean_square(input_gradients(trace, v.expand(size, projections, batch, outputs))) / projections
+    return _penalty(trace, v.expand(size, projections, batch, outputs)) / projections
 
 
 def frobreg(trace: Trace) -> Tensor:
@@ -94,7 +108,7 @@ def frobreg(trace: Trace) -> Tensor:
 
     Source: Varga et al. 2017 (FrobReg; λ = 0.03 is that of their MNIST script); Sokolić et al. 2017.
     """
-    return _mean_square(logit_jacobian(trace))
+    return _penalty(trace, _basis(trace))
 
 
 def jacreg(trace: Trace) -> Tensor:
@@ -104,7 +118,7 @@ def jacreg(trace: Trace) -> Tensor:
     """
     p = trace.logits.softmax(2)
     rows = torch.diag_embed(p) - p.unsqueeze(3) * p.unsqueeze(2)  # (S, B, C, C)
-    return _mean_square(input_gradients(trace, rows.transpose(1, 2)))
+    return _penalty(trace, rows.transpose(1, 2))
 
 
 def onehot(trace: Trace) -> Tensor:
@@ -130,5 +144,5 @@ def random_onehot(trace: Trace) -> Tensor:
 
 
 def _of_one_logit(trace: Trace, classes: Tensor) -> Tensor:
-    chosen = one_hot(classes, trace.logits.shape[2]).to(trace.logits.dtype)
-    return _mean_square(input_gradients(trace, chosen.unsqueeze(1)))
+    chosen = torch.zeros_like(trace.logits).scatter_(2, classes.unsqueeze(2), 1.0)
+    return _penalty(trace, chosen.unsqueeze(1))

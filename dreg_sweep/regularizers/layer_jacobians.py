@@ -40,18 +40,14 @@ def dreg(
     chosen = [layer for layer in trace.layers if layers == "all" or layer.activation is not None]
     if not chosen:  # a linear model has no hidden layer
         return trace.losses.new_zeros(len(trace.losses))
-    norms = local_jacobian_norms(chosen) if form == "local" else _cumulative_jacobian_norms(chosen)
+    local = form == "local"
+    norms = [layer.jacobian_norm for layer in chosen] if local else _cumulative_jacobian_norms(chosen)
     terms = []
     for layer, norm in zip(chosen, norms, strict=True):
         shared = layer.channels if reduction == "mean" else 1
         shared *= layer.positions if positions == "mean" else 1
         terms.append(norm / shared if shared > 1 else norm)
     return torch.stack(terms).sum(0)
-
-
-def local_jacobian_norms(layers: Sequence[LayerTrace]) -> list[Tensor]:
-    """mean_b ‖diag(σ'(z_b)) W‖_F² of each layer, shapes (S,)."""
-    return [(layer.slope.square().mean(1) * layer.row_norms).sum(1) for layer in layers]
 
 
 def _cumulative_jacobian_norms(layers: Sequence[LayerTrace]) -> list[Tensor]:

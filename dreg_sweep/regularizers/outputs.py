@@ -15,15 +15,15 @@ def dropout(shape: tuple[int, int, int], strength: Tensor, streams: Sequence[tor
     p is rounded to a multiple of 2^-16, the grain of the random bits. Source: Srivastava et al. 2014, section 4;
     default p = 0.5 for hidden units as there (section 7; inputs are not dropped here).
     """
-    samples, units = shape[1:]
-    words = -(-samples * units // 4)
-    mask = torch.empty(shape, device=strength.device)
-    bits = torch.empty(words, dtype=torch.int64, device=strength.device)
-    for cell, (stream, p) in enumerate(zip(streams, strength.tolist(), strict=True)):
-        bits.random_(-(2**63), None, generator=stream)
-        draws = bits.view(torch.int16)[: samples * units].view(samples, units)  # uniform on [-2^15, 2^15)
-        torch.ge(draws, round(p * 2**16) - 2**15, out=mask[cell])
-    return mask * (1.0 / (1.0 - strength))[:, None, None]
+    cells, samples, units = shape
+    bits = torch.empty((cells, -(-samples * units // 4)), dtype=torch.int64, device=strength.device)
+    for row, stream in zip(bits, streams, strict=True):
+        row.random_(-(2**63), None, generator=stream)
+    draws = bits.view(torch.int16)[:, : samples * units].unflatten(1, (samples, units))  # uniform on [-2^15, 2^15)
+    thresholds = ((strength.double() * 2**16).round() - 2**15).to(torch.int16)
+    kept = torch.empty(shape, device=strength.device)
+    torch.ge(draws, thresholds[:, None, None], out=kept)
+    return kept * (1.0 / (1.0 - strength))[:, None, None]
 
 
 def confidence_penalty(trace: Trace) -> Tensor:

@@ -30,6 +30,7 @@ class Regularizer:
     norm: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None  # divides weight matrices
     input_gradient: bool = False  # the penalty differentiates in trace.x
     singular_values: bool = False  # the penalty looks at trace.singular_values
+    squared_columns: bool = False  # it looks at those of the weights, which are best had with the products
     classes: bool = False  # it is about class probabilities or single classes
     linear_layers: Mapping[str, Any] = field(default_factory=dict)  # options that need a network of these alone
     strengths: tuple[float, float] = (0.0, float("inf"))  # allowed, both ends included
@@ -52,7 +53,7 @@ REGULARIZERS: dict[str, Regularizer] = {
     "dropout": Regularizer(mask=dropout, strengths=(0.0, 1.0 - 2.0**-16)),
     "spectral_norm": Regularizer(norm=spectral_norm, strengths=(1e-6, float("inf"))),
     "igpen": Regularizer(penalty=igpen, input_gradient=True),
-    "dreg": Regularizer(penalty=dreg, linear_layers={"form": "cumulative"}),
+    "dreg": Regularizer(penalty=dreg, squared_columns=True, linear_layers={"form": "cumulative"}),
     "double_backprop": Regularizer(penalty=igpen, input_gradient=True),
     "spectreg": Regularizer(penalty=spectreg, input_gradient=True),
     "frobreg": Regularizer(penalty=frobreg, input_gradient=True),
@@ -60,7 +61,7 @@ REGULARIZERS: dict[str, Regularizer] = {
     "onehot": Regularizer(penalty=onehot, input_gradient=True, classes=True),
     "random_onehot": Regularizer(penalty=random_onehot, input_gradient=True, classes=True),
     "confidence_penalty": Regularizer(penalty=confidence_penalty, classes=True),
-    "weight_decay_l2": Regularizer(penalty=weight_decay_l2),
+    "weight_decay_l2": Regularizer(penalty=weight_decay_l2, squared_columns=True),
     "spectral_penalty": Regularizer(penalty=spectral_penalty, singular_values=True),
 }
 
