@@ -8,17 +8,21 @@ import torch
 from torch import Tensor
 
 from dreg_sweep.data import Split
-from dreg_sweep.regularizers import local_jacobian_norms, logit_jacobian
+from dreg_sweep.models import Trace
+from dreg_sweep.regularizers import input_gradients, logit_jacobian
 from dreg_sweep.stack import Stack
 
 HISTORY_ROWS = 100  # epochs that the history speaks of, at most
-OFF_TRAINING_ROWS = 10  # of those, the ones at which more than the training rows is looked at
+_OFF_TRAINING_ROWS = 10  # of those, the ones at which more than the training rows is looked at
 
 _ROWS = 256
 _JACOBIAN_ROWS = 32  # of these; an exact Jacobian costs a pass a class
 _EVALUATION_ROWS = 1024
-_CHUNK = 1024
 _NEARBY = 0.2  # standard deviation of what is added to training rows (Varga et al. 2017)
+
+# What a look off the training rows costs in rows of a forward pass (32 rows have a backward pass a class), and the
+# share of the training, at three passes a row, that all looks together may take beside their least number.
+_ROWS_A_LOOK, _SHARE, _LEAST_LOOKS = 3000, 0.05, 2
 
 Measures = dict[str, Tensor]  # (S,) each
 
@@ -29,6 +33,12 @@ def evenly(numbers: Sequence[int], most: int) -> list[int]:
         return list(numbers)
     places = np.linspace(len(numbers) / most - 1, len(numbers) - 1, most)
     return [numbers[place] for place in dict.fromkeys(places.round().astype(int).tolist())]
+
+
+def looks_off_training(rows: int) -> int:
+    """How often a training that sees so many rows, in all its epochs, is looked at off its training rows."""
+    affordable = round(3 * rows * _SHARE / _ROWS_A_LOOK)
+    return min(max(affordable, _LEAST_LOOKS), _OFF_TRAINING_ROWS)
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,7 @@ class Probe:
         what `dreg` penalizes, here for every regularizer. `train_accuracy` is lacking where there are no right
         answers.
         """
-        x = self.train.x.clone().requires_grad_()
-        trace = stack.forward(x, self.train.y, training=False)
-        (gradient,) = torch.autograd.grad(trace.losses.sum(), x)
+        trace, gradient = _input_gradient(stack, self.train.x, self.train.y)
         with torch.no_grad():
             norms = gradient.square().sum(2).sqrt()
             mean, p99 = norms.mean(1), norms.quantile(0.99, dim=1)
@@ -88,9 +96,8 @@ class Probe:
             }
             hidden = [layer for layer in trace.layers if layer.activation is not None]
             for i, layer in enumerate(hidden, start=1):
-                measures[f"slope_sq_{i}"] = layer.slope.square().mean((1, 2))
-            for i, norms_sq in enumerate(local_jacobian_norms(hidden), start=1):
-                measures[f"jacobian_sq_{i}"] = norms_sq
+                measures[f"slope_sq_{i}"] = layer.mean_square_slope.mean(1)
+                measures[f"jacobian_sq_{i}"] = layer.jacobian_norm
         return measures
 
     def measure_off_training(self, stack: Stack) -> Measures:
@@ -103,9 +110,7 @@ class Probe:
         measures: Measures = {}
         for place, rows in (("train", self.train), ("near", self.near), ("test", self.test)):
             if place != "train":
-                x = rows.x[:, :_ROWS].clone().requires_grad_()
-                trace = stack.forward(x, rows.y[:, :_ROWS], training=False)
-                (gradient,) = torch.autograd.grad(trace.losses.sum(), x)
+                _, gradient = _input_gradient(stack, rows.x[:, :_ROWS], rows.y[:, :_ROWS])
                 measures[f"input_gradient_{place}"] = gradient.square().sum(2).sqrt().mean(1)
             x = rows.x[:, :_JACOBIAN_ROWS].clone().requires_grad_()
             trace = stack.forward(x, rows.y[:, :_JACOBIAN_ROWS], training=False)
@@ -124,6 +129,13 @@ class Probe:
             yield correct(stack.forward(x, y, training=False).logits, y).double().sum(1)
 
 
+def _input_gradient(stack: Stack, x: Tensor, y: Tensor) -> tuple[Trace, Tensor]:
+    """A pass over x (S, P, D) and ∂loss/∂x of each row, (S, P, D)."""
+    trace = stack.forward(x.clone().requires_grad_(), y, training=False)
+    (of_logits,) = torch.autograd.grad(trace.losses.sum(), trace.logits, retain_graph=True)
+    return trace, input_gradients(trace, of_logits.unsqueeze(1), differentiable=False).squeeze(1)
+
+
 def _parts(split: Split) -> list[np.ndarray]:
     """x, y of the training rows, x near them, x, y of the evaluation rows."""
     # One generator a purpose: which evaluation rows are looked at must not depend on the number of training rows.
@@ -132,10 +144,6 @@ def _parts(split: Split) -> list[np.ndarray]:
     x = split.x_train[rows]
     near = x + np.float32(_NEARBY) * nearby.standard_normal(x.shape, dtype=np.float32)
     chosen = np.sort(evaluation.permutation(len(split.y_eval))[:_EVALUATION_ROWS])
-    chunks = []
-    for start in range(0, len(split.y_eval), _CHUNK):
-        inside = chosen[(chosen >= start) & (chosen < start + _CHUNK)] - start
-        if len(inside):
-            chunks.append(split.eval_rows(None, start, start + _CHUNK)[inside])
     order = evaluation.permutation(len(chosen))  # the first of them are a sample too
-    return [x, split.y_train[rows], near, np.concatenate(chunks)[order], split.y_eval[chosen][order]]
+    shuffled = chosen[order]
+    return [x, split.y_train[rows], near, split.clean_rows(shuffled), split.y_eval[shuffled]]

@@ -54,6 +54,17 @@ class Split(ABC):
         comes in. Asking for every severity of a chunk before the next chunk draws the noise only once.
         """
 
+    def noise_rows(self, start: int, stop: int) -> Floats | None:
+        """What severity s adds to the clean rows start to stop, divided by s; None where nothing is added.
+
+        The same for every split of a dataset's evaluation rows.
+        """
+        return None
+
+    def clean_rows(self, rows: Rows) -> Floats:
+        """The clean evaluation rows of these numbers."""
+        return self.eval_rows(None, 0, len(self.y_eval))[rows]
+
 
 @dataclass(frozen=True)
 class ArraySplit(Split):
@@ -68,13 +79,18 @@ class ArraySplit(Split):
     noise_key: tuple[str, str]  # dataset name, evaluate_on
 
     def eval_rows(self, severity: int | None, start: int, stop: int) -> Floats:
-        stop = min(stop, len(self.rows))
-        x = standardize(self.source[self.rows[start:stop]], self.mean, self.scale)
+        x = self.clean_rows(np.arange(start, min(stop, len(self.rows))))
         if severity is not None:
-            noise = gaussian_rows(*self.noise_key, x.shape[1], start, stop)
+            noise = self.noise_rows(start, stop)
             noise *= np.float32(self.severities[severity])
             x += noise
         return x
+
+    def clean_rows(self, rows: Rows) -> Floats:
+        return standardize(self.source[self.rows[rows]], self.mean, self.scale)
+
+    def noise_rows(self, start: int, stop: int) -> Floats:
+        return gaussian_rows(*self.noise_key, prod(self.input_shape), start, min(stop, len(self.rows)))
 
 
 @dataclass(frozen=True)
@@ -249,5 +265,8 @@ def channel_statistics(inputs: npt.NDArray[np.generic], rows: Rows) -> tuple[Flo
 
 def standardize(images: npt.NDArray[np.generic], mean: Floats, scale: Floats) -> Floats:
     """(n, H, W, C) → (n, C·H·W) float32, (x - mean) / scale of each channel."""
-    x = (images.astype(np.float32) - mean) / scale
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(images), -1)
+    planes = images.transpose(0, 3, 1, 2)  # first, so that numpy's inner loops are as long as an image is wide
+    x = np.empty(planes.shape, np.float32)
+    np.subtract(planes, mean[:, None, None], out=x, dtype=np.float32, casting="unsafe")
+    x /= scale[:, None, None]
+    return x.reshape(len(images), -1)
