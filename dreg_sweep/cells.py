@@ -75,7 +75,10 @@ class AugmentationSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and with what a cell trains. `steps` (optimizer steps), where given, replaces `epochs`."""
+    """How long and with what a cell trains. `steps` (optimizer steps), where given, replaces `epochs`.
+
+    precision: of matrix products and convolutions in training (dreg_sweep.precision).
+    """
 
     epochs: int
     steps: int | None
@@ -83,6 +86,7 @@ class Recipe:
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     augmentation: AugmentationSpec = AugmentationSpec("none", {})
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

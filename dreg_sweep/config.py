@@ -20,13 +20,14 @@ from dreg_sweep.data.spec import EVALUATE_ON
 from dreg_sweep.errors import UserError, unknown_level
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "tf32", "bf16")  # see dreg_sweep.precision, which this does without: it imports torch
 RERUNS = ("failed", "stale", "all", "none")
 
 _RUN_KEYS = (
     "name", "device", "slots", "slots_per_gpu", "stack_size", "data_dir", "results_dir", "rerun", "dry_run",
-    "timeout",
+    "timeout", "cuda_graphs",
 )  # fmt: skip
-_CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "evaluate_on")
+_CELL_KEYS = ("activation", "seed", "train_size", "epochs", "steps", "batch_size", "precision", "evaluate_on")
 _GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule", "augmentation")
 # `always` is part of what a cell is; `strengths` is only referred to, by the files of conf/regularizer/.
 _SHARED_KEYS = ("always",)
@@ -49,6 +50,7 @@ class SweepSettings:
     rerun: str
     dry_run: bool
     timeout: float | None  # seconds without a sign of life from a worker; None: as the pilots say
+    cuda_graphs: bool = True
 
 
 def conf_dir() -> Path:
@@ -69,6 +71,7 @@ def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
         rerun=_choice(config, "rerun", RERUNS),
         dry_run=_boolean(config, "dry_run"),
         timeout=None if config.get("timeout") is None else _positive(config, "timeout"),
+        cuda_graphs=_boolean(config, "cuda_graphs"),
     )
 
 
@@ -142,6 +145,7 @@ def cell_from_config(
         "epochs": None if steps else _integer(config, "epochs", 1),
         "steps": steps,
         "batch_size": _integer(config, "batch_size", 1),
+        "precision": _choice(config, "precision", PRECISIONS),
         "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
         **parts.config,
     }
@@ -160,6 +164,7 @@ def cell_from_config(
             optimizer=parts.optimizer,
             schedule=parts.schedule,
             augmentation=parts.augmentation,
+            precision=cell_config["precision"],
         ),
         noise=parts.noise,
         seed=cell_config["seed"],

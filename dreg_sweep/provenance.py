@@ -13,7 +13,8 @@ from dreg_sweep.cells import Cell
 _PACKAGE = Path(__file__).parent
 # What every cell runs through, from the prepared arrays (which have a fingerprint of their own) to the counts.
 _ENGINE = (
-    "evaluate", "fits", "models/trace", "optimizers", "probe", "schedules", "stack", "streams", "tasks", "train",
+    "evaluate", "fits", "graphs", "models/products", "models/trace", "optimizers", "precision", "probe",
+    "schedules", "stack", "streams", "tasks", "train",
     "data/features", "data/pixel_noise", "data/seeding", "data/split", "data/stratify", "data/typos",
 )  # fmt: skip
 # Of these modules a cell runs some levels only: factor → the module and its registry.

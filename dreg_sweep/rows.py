@@ -28,6 +28,7 @@ def factor_columns(cell: Cell) -> dict[str, Any]:
         "model": cell.model.name,
         "train_size": cell.train_size,
         "evaluated_on": cell.evaluate_on,
+        "precision": cell.recipe.precision,
         "config": cell.config_json,
     }
 

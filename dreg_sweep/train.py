@@ -14,9 +14,11 @@ from dreg_sweep.cells import Recipe
 from dreg_sweep.data import Split
 from dreg_sweep.evaluate import test_counts, train_counts
 from dreg_sweep.fits import Fit, fits
+from dreg_sweep.graphs import WARM_UP, Steps, recorder_of, say_once
 from dreg_sweep.models import Network
 from dreg_sweep.optimizers import StackedParameters, get_optimizer
-from dreg_sweep.probe import HISTORY_ROWS, OFF_TRAINING_ROWS, Measures, Probe, evenly
+from dreg_sweep.precision import get_arithmetic, refuse_unfit_precision, tensor_float
+from dreg_sweep.probe import HISTORY_ROWS, Measures, Probe, evenly, looks_off_training
 from dreg_sweep.regularizers import Regularizer
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.stack import Method, Stack, batch_order, seeded_generators
@@ -76,11 +78,15 @@ def train_stack(
     cells: Sequence[CellPlan],
     device: torch.device,
     on_progress: Callable[[float], None] = lambda fraction: None,
+    cuda_graphs: bool = True,
 ) -> list[Outcome]:
     """Train the cells together and evaluate each: one outcome a cell, in order.
 
     The cells share network, methods, recipe and the shapes of their splits; they differ in strength, seeds
-    and data. `on_progress` hears the trained fraction after each epoch.
+    and data. `on_progress` hears the trained fraction after each epoch. cuda_graphs: whether a GPU replays one
+    recorded step, where it can be recorded; the results are the same.
+
+    Errors: `UserError` for a precision that the device does not have.
 
     On the CPU, in the environment of a slot (`launch.slots.ARITHMETIC`), an outcome is bit-identical in every
     stack that holds the cell. One matrix alone goes another way through the batched product than two or more,
@@ -93,15 +99,16 @@ def train_stack(
             def of_all(fraction: float, number: int = number) -> None:
                 on_progress((number + fraction) / len(cells))
 
-            outcomes += _train(network, methods, recipe, [cell], device, of_all)
+            outcomes += _train(network, methods, recipe, [cell], device, of_all, cuda_graphs)
         return outcomes
     if len(cells) == 1 and device.type == "cpu":
-        (outcome, _) = _train(network, methods, recipe, [*cells, *cells], device, on_progress)
+        (outcome, _) = _train(network, methods, recipe, [*cells, *cells], device, on_progress, cuda_graphs)
         outcome.seconds *= 2  # the copy is not a cell
         return [outcome]
-    return _train(network, methods, recipe, cells, device, on_progress)
+    return _train(network, methods, recipe, cells, device, on_progress, cuda_graphs)
 
 
+@tensor_float(False)
 def _train(
     network: Network,
     methods: Methods,
@@ -109,9 +116,10 @@ def _train(
     cells: Sequence[CellPlan],
     device: torch.device,
     on_progress: Callable[[float], None],
+    cuda_graphs: bool,
 ) -> list[Outcome]:
     started = time.perf_counter()
-    training = _Training(network, methods, recipe, cells, device)
+    training = _Training(network, methods, recipe, cells, device, cuda_graphs)
     stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     history: list[list[dict[str, float]]] = [[] for _ in cells]
@@ -137,25 +145,28 @@ def _train(
     return outcomes
 
 
+@tensor_float(False)
 def predict_seconds(
     network: Network,
     methods: Methods,
     recipe: Recipe,
     cells: Sequence[CellPlan],
     device: torch.device,
+    cuda_graphs: bool = True,
 ) -> float:
     """How long `train_stack` would take, from three warm steps, two probes and one pass over 512 training rows."""
     if not network.stacks_on(device.type) and len(cells) > 1:
-        return len(cells) * predict_seconds(network, methods, recipe, cells[:1], device)
+        return len(cells) * predict_seconds(network, methods, recipe, cells[:1], device, cuda_graphs)
     if len(cells) == 1 and device.type == "cpu" and network.stacks_on("cpu"):
         cells = [*cells, *cells]
-    training = _Training(network, methods, replace(recipe, steps=6), cells, device)
+    warm = WARM_UP + 1  # on a GPU the last of them is recorded
+    training = _Training(network, methods, replace(recipe, steps=warm + 3), cells, device, cuda_graphs)
     stack = training.stack
     probe = Probe.of([cell.split for cell in cells], device)
     split = cells[0].split
     n, passes = len(split.y_train), len(split.y_eval) * (1 + len(split.severities))
-    training.run_until(3)
-    step = _timed(lambda: training.run_until(6), device) / 3
+    training.run_until(warm)
+    step = _timed(lambda: training.run_until(warm + 3), device) / 3
     probe.measure(stack)
     epoch = _timed(lambda: probe.measure(stack), device)
     off_training = _timed(lambda: probe.measure_off_training(stack), device)
@@ -163,7 +174,7 @@ def predict_seconds(
     forward = _timed(lambda: train_counts(stack, [cell.split for cell in cells], head), device)
     steps = step_count(recipe, n)
     rows = len(evenly(epoch_ends(n, training.batch_size, steps), HISTORY_ROWS))
-    probes = rows * epoch + min(rows, OFF_TRAINING_ROWS) * off_training
+    probes = rows * epoch + min(rows, looks_off_training(steps * training.batch_size)) * off_training
     return steps * step + probes + forward * (passes + n) / head
 
 
@@ -188,7 +199,10 @@ class _Training:
         recipe: Recipe,
         cells: Sequence[CellPlan],
         device: torch.device,
+        cuda_graphs: bool = True,
     ) -> None:
+        refuse_unfit_precision(recipe.precision, device.type)
+        self.arithmetic = get_arithmetic(recipe.precision, device.type)
         rngs = [np.random.Generator(np.random.PCG64(cell.streams.initialization)) for cell in cells]
         self.parameters = StackedParameters(network.initial(rngs), device)
         split = cells[0].split
@@ -208,21 +222,31 @@ class _Training:
         ends = epoch_ends(self.n, self.batch_size, self.steps)
         kept = set(evenly(ends, HISTORY_ROWS))
         self.history_ends = [(epoch, end) for epoch, end in enumerate(ends, start=1) if end in kept]
-        self.off_training_ends = set(evenly(sorted(kept), OFF_TRAINING_ROWS))
+        self.off_training_ends = set(evenly(sorted(kept), looks_off_training(self.steps * self.batch_size)))
         self.x, self.y, offsets = _training_rows([cell.split for cell in cells], device)
         orders = [batch_order(cell.streams.batches, self.n, self.steps, self.batch_size) for cell in cells]
-        rows = np.stack([order + offset for order, offset in zip(orders, offsets, strict=True)], axis=1)
+        rows = np.stack([order + np.int32(offset) for order, offset in zip(orders, offsets, strict=True)], axis=1)
         self.rows = torch.from_numpy(rows).to(device)  # (steps, S, batch)
-        self.lr = recipe.optimizer.lr
+        schedule = get_schedule(recipe.schedule.name, recipe.schedule.options)
+        self.lrs = torch.tensor(
+            [recipe.optimizer.lr * schedule(step, self.steps) for step in range(self.steps)],
+            dtype=torch.float64 if device.type == "cpu" else torch.float32,  # as fused optimizers read it there
+            device=device,
+        )
         self.optimizer = get_optimizer(recipe.optimizer.name, self.parameters.storages, recipe.optimizer.options)
-        self.schedule = get_schedule(recipe.schedule.name, recipe.schedule.options)
         self.input_shape = split.input_shape
         self.augmentation = get_augmentation(
             recipe.augmentation.name, recipe.augmentation.options, split.input_shape
         )
         self.augmentation_streams = seeded_generators([cell.streams.augmentation for cell in cells], device)
+        self._steps = Steps(
+            recorder_of(device) if cuda_graphs else None,
+            [*self.stack.streams, *self.augmentation_streams],
+            say_once,
+        )
         self.step = 0
         self.epoch_start = 0
+        self.position = torch.zeros((), dtype=torch.int64, device=device)  # `step` as the device knows it
         self.loss_sum = torch.zeros(len(cells), device=device)
         self.penalty_sum = torch.zeros(len(cells), device=device)
         self.diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=device)  # 0: has not
@@ -232,36 +256,48 @@ class _Training:
         self.epoch_start = self.step
         self.loss_sum.zero_()
         self.penalty_sum.zero_()
-        while self.step < end:
-            self._take_step()
+        # The backward pass in this thread: a recording is of one thread, and autocast stays in force.
+        with torch.autograd.set_multithreading_enabled(False):
+            while self.step < end:
+                self._steps.take(self._take_step)
+                self.step += 1
 
     def _take_step(self) -> None:
-        stack, rows = self.stack, self.rows[self.step]
-        lr = self.lr * self.schedule(self.step, self.steps)
-        x = self.x.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        if self.augmentation is not None:
-            x = self.augmentation.apply(x, self.input_shape, self.augmentation_streams)
-        if stack.needs_input_gradient:
-            x.requires_grad_()
-        trace = stack.forward(x, self.y[rows], training=True)
-        loss = trace.losses.mean(1)
-        penalties = stack.penalties(trace)
-        objective = loss
-        for method, penalty in zip(stack.methods, penalties, strict=True):
-            if penalty is not None:
-                objective = objective + method.strength * penalty
-        # The objectives of the cells are added only so that one backward pass serves all: no parameter
-        # appears in two of them.
-        gradients = torch.autograd.grad(objective.sum(), list(stack.parameters.values()))
+        """One step, ready to be replayed: what lasts is changed in place, and nothing is asked of the device."""
+        stack = self.stack
+        x, y = self._batch()
+        with self.arithmetic():
+            trace = stack.forward(x, y, training=True)
+            loss = trace.losses.mean(1)
+            penalties = stack.penalties(trace)
+            objective = loss
+            for method, penalty in zip(stack.methods, penalties, strict=True):
+                if penalty is not None:
+                    objective = objective + method.strength * penalty
+            # The objectives of the cells are added only so that one backward pass serves all: no parameter
+            # appears in two of them.
+            gradients = torch.autograd.grad(objective.sum(), list(stack.parameters.values()))
         with torch.no_grad():
+            lr = self.lrs.index_select(0, self.position)[0]
             stack.decay(lr)
             self.optimizer.step(self.parameters.stored(gradients), lr)
-            self.step += 1
+            self.position += 1
             self.loss_sum += loss
             if penalties[0] is not None:
                 self.penalty_sum += penalties[0]
             broken = ~torch.isfinite(objective) & (self.diverged_at == 0)
-            self.diverged_at.masked_fill_(broken, self.step)
+            self.diverged_at += broken * self.position
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The rows of this step: x (S, B, D), y (S, B) or (S, B, T)."""
+        shape = self.rows.shape[1:]
+        rows = self.rows.index_select(0, self.position).flatten()
+        x = self.x.index_select(0, rows).view(*shape, -1)
+        if self.augmentation is not None:
+            x = self.augmentation.apply(x, self.input_shape, self.augmentation_streams)
+        if self.stack.needs_input_gradient:
+            x.requires_grad_()
+        return x, self.y.index_select(0, rows).unflatten(0, shape)
 
     def epoch_row(self, epoch: int, measures: Measures) -> list[dict[str, float]]:
         """One history row a cell: mean loss and penalty since the row before, beside the probe's measures.

@@ -176,13 +176,13 @@ def test_plain_values_are_set_without_hydra(monkeypatch):
     loader, master = loader_and_master()
     composer = GridComposer(loader, master)
     taken = []
-    long_way = composer._resolve
+    long_way = composer._with_values_set
 
     def counted(job):
         taken.append(job)
         return long_way(job)
 
-    monkeypatch.setattr(composer, "_resolve", counted)
+    monkeypatch.setattr(composer, "_with_values_set", counted)
     for name, seed, lr in itertools.product(("none", "dreg"), range(20), (0.1, 0.2)):
         composer.resolve([f"regularizer={name}", f"seed={seed}", "model.widths=[4]", f"optimizer.lr={lr}"])
     assert len(taken) == 2

@@ -109,6 +109,18 @@ def test_bit_identity_holds_for_sgd_and_for_shapes_of_no_vector_width(regularize
     assert [comparable(outcome) for outcome in train(cells[::-1], **options)] == together[::-1]
 
 
+@pytest.mark.parametrize("regularizer", ["none", "dropout", "spectral_norm", "igpen", "dreg", "frobreg"])
+@pytest.mark.parametrize("batch_size", [32, 30], ids=["whole registers", "odd"])
+def test_bit_identity_holds_for_products_of_the_size_of_images(regularizer, batch_size):
+    """Large ones take another way than those of the cells above (see models/products.py)."""
+    cells = [cell_plan(seed, strength=0.01, n=70, features=301) for seed in range(5)]
+    recipe = {"widths": (97, 40), "steps": 4, "batch_size": batch_size}
+    together = [comparable(outcome) for outcome in train(cells, regularizer, "silu", **recipe)]
+    for chosen in ([2], [4, 1]):
+        part = train([cells[i] for i in chosen], regularizer, "silu", **recipe)
+        assert [comparable(outcome) for outcome in part] == [together[i] for i in chosen]
+
+
 def test_strengths_may_differ_within_a_stack():
     for regularizer in ("weight_decay", "dropout", "igpen", "dreg"):
         cells = [cell_plan(0, strength) for strength in (0.0, 0.05, 0.5)]
@@ -185,6 +197,8 @@ def test_the_probe_measures_the_jacobian_norm_of_each_layer():
 def test_every_row_is_seen_equally_often():
     order = batch_order(seed=5, n=10, steps=7, batch_size=4)
     assert order.shape == (7, 4)
+    assert order.dtype == np.int32
+    assert not order.flags.writeable  # it is kept for the next cell of this seed
     counts = np.bincount(order.ravel(), minlength=10)
     assert counts.max() - counts.min() <= 1
     for epoch in range(2):

@@ -28,6 +28,7 @@ CELLS_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("device", pa.string()),
         ("evaluated_on", pa.string()),
+        ("precision", pa.string()),  # null in rows of before there was a choice: float32
         ("data_fingerprint", pa.string()),
         ("code_version", pa.string()),
         ("code_fingerprint", pa.string()),

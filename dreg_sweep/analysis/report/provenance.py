@@ -12,6 +12,7 @@ _SINGLE = {
     "code_fingerprint": "code fingerprint",
     "torch_version": "torch",
     "device": "device",
+    "precision": "precision",
     "evaluated_on": "evaluated on",
 }
 _SETTINGS = ("epochs", "steps", "batch_size", "optimizer", "schedule", "model", "noise", "evaluate_on")
