@@ -1,28 +1,48 @@
 """The three commands. Each turns a `UserError` into one line and exit code 2."""
 
 import contextlib
+import gc
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.interruption import Interrupted, signals_interrupt, to_go_on
+
+# Hydra's options that ask something and train nothing.
+_QUESTIONS = {
+    "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc",
+}  # fmt: skip
 
 
 def sweep() -> None:
     """dreg-sweep: one cell, or with -m a grid."""
     # Hydra prints errors its own way unless told not to; here every mistake of the user is one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Composing makes objects and no cycles; to look for some as often as usual takes an eighth of its time.
+    gc.set_threshold(50_000)
     try:
-        with signals_interrupt(), _mistakes_in_one_line():
+        with signals_interrupt(), _mistakes_in_one_line(), _workers_begun(sys.argv[1:]):
             _hydra_app()()
     except BrokenPipeError:
         _nobody_reads()
     except Interrupted as interruption:
         print(f"dreg-sweep: interrupted; what is finished is stored; {to_go_on()}", file=sys.stderr)
         sys.exit(128 + interruption.number)
+
+
+@contextlib.contextmanager
+def _workers_begun(arguments: Sequence[str]) -> Iterator[None]:
+    """Workers import torch while this process imports Hydra and composes, unless arguments only ask something."""
+    if any(argument.partition("=")[0] in _QUESTIONS for argument in arguments):
+        yield
+        return
+    from dreg_sweep.launch.slots import worker_server
+
+    with worker_server():
+        yield
 
 
 def _hydra_app() -> Callable[[], None]:

@@ -77,25 +77,26 @@ class GridComposer:
 
     def _resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
         """As Hydra does it."""
-        config = self._with_values_set(overrides)
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        assert isinstance(resolved, dict)
-        return {str(key): value for key, value in resolved.items()}
+        return _resolved(self._with_values_set(overrides))
 
     def _with_values_set(self, overrides: Sequence[str]) -> DictConfig:
+        """The merged configuration of the job, interpolations unresolved; not to be changed."""
         parsed = [self._parse(text).override for text in overrides]
         groups = [o for o in parsed if self._loader.repository.group_exists(o.key_or_group)]
         merged, hydra_config = self._merge(tuple(str(o.input_line) for o in groups))
         HydraConfig.instance().set_config(hydra_config)  # what ${hydra:…} reads
+        values = [o for o in parsed if o not in groups]
+        if not values:
+            return merged
         config = copy.deepcopy(merged)
-        ConfigLoaderImpl._apply_overrides_to_config([o for o in parsed if o not in groups], config)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
         return config
 
     def _template(self, overrides: tuple[str, ...]) -> "_Template | None":
         """What jobs with these overrides and plain values beside them start from; None where that cannot be."""
         try:
-            resolved = self._resolve(overrides)
-            referred = _referred_keys(self._with_values_set(overrides))
+            config = self._with_values_set(overrides)
+            resolved, referred = _resolved(config), _referred_keys(config)
         except (HydraException, OmegaConfBaseException):  # a plain value may be what it lacks
             return None
         if referred is None:
@@ -186,6 +187,13 @@ class _Template:
             )
             self._free[key] = not isinstance(value, dict | list) and not any(related)
         return self._free[key]
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """As plain values."""
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
 
 
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_]\w*(?:\.\w+)*)(?:,[^${}]*)?\}")

@@ -1,7 +1,7 @@
 """The plan: which cells of a grid still have to train, and their stacks in order."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.states import Wanted, differences, state
@@ -68,8 +68,17 @@ def make_plan(
     )
 
 
-def group_into_stacks(cells: Sequence[Cell], size_of: Callable[[Cell], int]) -> list[list[Cell]]:
-    """Cells with one computation graph together, at most `size_of` one of them at a time.
+def graph_of(cell: Cell, sliceable: Collection[str] = ()) -> str:
+    """Equal for cells that may be one stack: one computation graph, but for activations of `sliceable`."""
+    if cell.activation not in sliceable:
+        return cell.stack_key
+    return replace(cell, config={**cell.config, "activation": None}).stack_key
+
+
+def group_into_stacks(
+    cells: Sequence[Cell], size_of: Callable[[Cell], int], sliceable: Collection[str] = ()
+) -> list[list[Cell]]:
+    """Cells of one `graph_of` together, at most `size_of` one of them at a time, each activation in one piece.
 
     Ordered by the seeds a stack begins with, and within those so that what is compared comes together (the
     methods on one dataset, activation, model and training size): complete paired blocks arrive first, however
@@ -79,14 +88,20 @@ def group_into_stacks(cells: Sequence[Cell], size_of: Callable[[Cell], int]) -> 
     block: dict[tuple[object, ...], int] = {}
     position = {}
     for i, cell in enumerate(cells):
-        groups.setdefault(cell.stack_key, []).append(cell)
+        groups.setdefault(graph_of(cell, sliceable), []).append(cell)
         compared = (cell.dataset.name, cell.activation, cell.model.name, cell.train_size)
         position[cell.key] = (block.setdefault(compared, i), i)
     stacks = []
     for group in groups.values():
         size = size_of(group[0])
-        stacks += [group[start : start + size] for start in range(0, len(group), size)]
+        stacks += [in_pieces(group[start : start + size]) for start in range(0, len(group), size)]
     return sorted(stacks, key=lambda stack: (stack[0].seed, position[stack[0].key]))
+
+
+def in_pieces(stack: Sequence[Cell]) -> list[Cell]:
+    """The cells with those of one activation beside each other, otherwise in their order."""
+    places = {activation: i for i, activation in enumerate(dict.fromkeys(cell.activation for cell in stack))}
+    return sorted(stack, key=lambda cell: places[cell.activation])
 
 
 def levels_per_factor(cells: Sequence[Cell]) -> dict[str, list[str]]:

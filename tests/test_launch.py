@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from dreg_sweep.config import SweepSettings
-from dreg_sweep.launch import dispatch, runner
+from dreg_sweep.launch import dispatch, pilot, runner
 from dreg_sweep.launch.dispatch import Dispatch
 from dreg_sweep.launch.memory import peak_bytes, reset_peak, slots_per_gpu
-from dreg_sweep.launch.messages import Broken, Device, Finished, Measure
-from dreg_sweep.launch.pilot import Forecast, kind_of, pilots_for
+from dreg_sweep.launch.messages import Broken, Device, Finished, Measure, Piloted
+from dreg_sweep.launch.pilot import Forecast, kind_of, pilots_for, run_pilots
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.slots import Pauses, Slot
 from dreg_sweep.store import StackRows, Store, parquet_files
@@ -36,7 +36,7 @@ def settings(tmp_path):
     )
 
 
-def test_each_kind_of_cell_has_one_pilot_on_its_largest_stack():
+def test_each_kind_of_cell_has_a_pilot_on_its_largest_group():
     cells = [
         cell(activation, regularizer, dataset, seed, strength)
         for activation in ("relu", "gelu")
@@ -44,13 +44,112 @@ def test_each_kind_of_cell_has_one_pilot_on_its_largest_stack():
         for dataset in ("digits", "mnist")
         for seed in range(3)
     ]
-    pilots = pilots_for(cells, dict.fromkeys((c.key for c in cells), 1.0), None, "cpu")
+    pilots = pilots_for(cells, _work(cells), None, "cpu")
     assert len(pilots) == 4  # dataset × regularizer
-    for those, sizes in pilots.values():
-        assert len({c.stack_key for c in those}) == 1
-        assert max(sizes) == len(those)
-        assert sizes in ([2, 3], [2, 5])
-    assert all(sizes == [7] for _, sizes in pilots_for(cells * 3, _work(cells), 7, "cpu").values())
+    assert len({family for family, _ in pilots}) == 2  # the datasets
+    assert {len(those.cells): those.sizes for those in pilots.values()} == {3: [3, 1, 2], 6: [5, 1, 2]}
+    assert all(len({c.stack_key for c in those.cells}) == 1 for those in pilots.values())
+    assert all(those.sizes == [7] for those in pilots_for(cells * 3, _work(cells), 7, "cpu").values())
+    on_gpu = pilots_for(cells, _work(cells), None, "cuda", {"relu", "gelu"})
+    assert {len(those.cells): those.sizes for those in on_gpu.values()} == {6: [6, 1, 5], 12: [12, 1, 5]}
+
+
+class PilotSlot:
+    """A worker that answers at once. `costs`: method (on a dataset) → stack size → seconds a cell; others fail."""
+
+    device, silence = "cpu", 0.0
+
+    def __init__(self, costs):
+        self.costs, self.asked = costs, []
+        self.answers: deque[Any] = deque()
+
+    def give(self, asked):
+        first = asked.cells[0]
+        name = first.regularizer.name
+        self.asked.append((name, list(asked.sizes), len(asked.cells)))
+        costs = self.costs.get(f"{first.dataset.name}/{name}", self.costs.get(name, {}))
+        sizes = [size for size in asked.sizes if size in costs]
+        self.answers.append(Piloted([Measure(size, size * costs[size], size * GIB) for size in sizes]))
+
+
+@pytest.fixture
+def piloted(settings, monkeypatch):
+    """Flies the pilots of cells on one fake slot: the forecast, and what the slot was asked."""
+    monkeypatch.setattr(
+        pilot, "messages", lambda slots, timeout: [(s, s.answers.popleft()) for s in slots if s.answers]
+    )
+
+    def fly(cells, costs):
+        slots: list[Any] = [PilotSlot(costs)]
+        pilots = pilots_for(cells, _work(cells), settings.stack_size, "cpu")
+        return run_pilots(pilots, _work(cells), settings, slots, None, lambda: None), slots[0].asked
+
+    return fly
+
+
+def test_only_the_costliest_method_tries_all_sizes_and_the_others_follow_it(piloted):
+    cells = [cell(regularizer=name, seed=seed) for name in ("none", "igpen", "dreg") for seed in range(5)]
+    costs = {"none": {5: 1.0}, "igpen": {5: 4.0, 1: 3.5, 2: 3.0}, "dreg": {5: 2.0}}
+    forecast, asked = piloted(cells, costs)
+    assert asked == [("none", [5], 5), ("igpen", [5], 5), ("dreg", [5], 5), ("igpen", [1, 2], 2)]
+    assert {forecast.size_of(c) for c in cells} == {2}
+    measures = {c.regularizer.name: forecast.chosen[kind_of(c)][0] for c in cells}
+    # A stack of two igpen cells takes 0.3 of the time of five: so will those of the others.
+    assert {name: measure.seconds for name, measure in measures.items()} == {
+        "none": 1.5,
+        "igpen": 6.0,
+        "dreg": 3.0,
+    }
+    assert {measure.peak_bytes for measure in measures.values()} == {2 * GIB}
+
+
+def test_one_family_tells_what_methods_cost_and_the_costliest_speaks_for_the_others(piloted):
+    levels = [("digits", "none"), ("digits", "igpen"), ("digits", "dreg")]
+    levels += [("mnist", "none"), ("mnist", "igpen"), ("mnist", "onehot")]
+    cells = [cell(dataset=dataset, regularizer=name, seed=seed) for dataset, name in levels for seed in range(5)]
+    costs = {
+        **{"none": {5: 1.0}, "dreg": {5: 2.0}, "igpen": {5: 4.0, 1: 5.0, 2: 6.0}},
+        **{"mnist/igpen": {5: 12.0, 1: 15.0, 2: 10.0}, "mnist/onehot": {5: 3.0}},
+    }
+    forecast, asked = piloted(cells, costs)
+    first, second = asked[:4], asked[4:]
+    assert first == [("none", [5], 5), ("igpen", [5], 5), ("dreg", [5], 5), ("onehot", [5], 5)]
+    assert second == [("igpen", [1, 2], 2), ("igpen", [5, 1, 2], 5)]
+    found = {(c.dataset.name, c.regularizer.name): forecast.chosen[kind_of(c)][0] for c in cells}
+    assert {key: measure.size for key, measure in found.items()} == {
+        key: 5 if key[0] == "digits" else 2 for key in levels
+    }
+    # On mnist two igpen cells take 20 s, and none a quarter of igpen as on digits; five onehot cells took 15 s.
+    seconds = {key: measure.seconds for key, measure in found.items()}
+    assert seconds == pytest.approx(
+        {
+            **{("digits", "none"): 5.0, ("digits", "igpen"): 20.0, ("digits", "dreg"): 10.0},
+            **{("mnist", "none"): 5.0, ("mnist", "igpen"): 20.0, ("mnist", "onehot"): 5.0},
+        }
+    )
+
+
+def test_a_network_that_does_not_stack_is_measured_once_a_method(piloted):
+    cells = [cell(regularizer=name, seed=seed) for name in ("none", "dreg") for seed in range(5)]
+
+    def lone(self, given):
+        self.asked.append(given.cells[0].regularizer.name)
+        self.answers.append(Piloted([Measure(1, 3.0, GIB)]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PilotSlot, "give", lone)
+        forecast, asked = piloted(cells, {})
+    assert asked == ["none", "dreg"]
+    assert {forecast.size_of(c) for c in cells} == {1}
+
+
+def test_a_pilot_that_fails_leaves_its_kind_unknown_and_the_others_to_choose(piloted):
+    cells = [cell(regularizer=name, seed=seed) for name in ("none", "igpen") for seed in range(5)]
+    forecast, asked = piloted(cells, {"none": {5: 1.0, 1: 2.0, 2: 2.0}})
+    assert asked[-1] == ("none", [1, 2], 2)
+    assert [forecast.seconds(cells[start : start + 5]) for start in (0, 5)] == [5.0, None]
+    assert forecast.costs([cells[:5], cells[5:]]) == [5.0, 5.0]
+    assert piloted(cells, {})[0].chosen == {}
 
 
 def _work(cells, each=1.0):

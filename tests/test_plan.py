@@ -99,6 +99,25 @@ def test_stacks_hold_one_graph_and_come_seed_block_by_seed_block():
     assert compared == [("relu", "none"), ("relu", "dreg"), ("gelu", "none"), ("gelu", "dreg")]
 
 
+def test_activations_that_may_be_sliced_share_a_stack_each_in_one_piece():
+    grid = [
+        cell(activation, regularizer, seed=seed)
+        for seed, regularizer, activation in itertools.product(
+            range(3), ("none", "dreg"), ("relu", "cubic", "gelu")
+        )
+    ]
+    stacks = group_into_stacks(grid, lambda cell: 4, {"relu", "gelu"})
+    assert sorted(c.key for stack in stacks for c in stack) == sorted(c.key for c in grid)
+    assert all(len({c.regularizer.name for c in stack}) == 1 for stack in stacks)
+    shown = [[(c.activation, c.seed) for c in stack] for stack in stacks if stack[0].regularizer.name == "dreg"]
+    assert shown == [
+        [("relu", 0), ("relu", 1), ("gelu", 0), ("gelu", 1)],
+        [("cubic", 0), ("cubic", 1), ("cubic", 2)],
+        [("relu", 2), ("gelu", 2)],
+    ]
+    assert all(len({c.activation for c in stack}) == 1 for stack in group_into_stacks(grid, lambda cell: 4))
+
+
 def test_the_size_of_a_stack_may_depend_on_its_kind():
     grid = [cell(regularizer=name, seed=seed) for name in ("none", "dreg") for seed in range(4)]
     stacks = group_into_stacks(grid, lambda cell: 4 if cell.regularizer.name == "none" else 1)

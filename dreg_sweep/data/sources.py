@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dreg_sweep.data import embedded, functions, images, texts
 from dreg_sweep.data.arrays import Arrays, array_data, keep_npz, read_npz
+from dreg_sweep.data.mapped import map_npz
 from dreg_sweep.data.prepared import ArrayData, Prepared, TextData
 from dreg_sweep.data.spec import DatasetSpec, check_options
 from dreg_sweep.data.text_rows import TextRows, keep_table, read_table, text_data
@@ -46,7 +47,7 @@ def published_images(convert: Callable[[Path], Arrays]) -> Source:
             raise UserError(f"dataset.modality={spec.modality} does not fit source {spec.source}; choose vision")
         path = images.prepared_file(data_dir, spec.source)
         if path.exists():
-            return array_data(spec, read_npz(path), str(path))
+            return array_data(spec, map_npz(path), str(path))
         arrays = convert(data_dir)
         keep_npz(path, arrays)
         return array_data(spec, arrays, str(path))

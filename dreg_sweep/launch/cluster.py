@@ -175,8 +175,8 @@ class ArrayTask:
         known = gather(plan.pending, self.settings)
         slots = [Slot.start(context)]
         try:
-            devices = check_cells(plan.pending, known, self.settings.device, slots[0])
-            return train_pending(plan, known, self.settings, store, presence, devices, slots, context)
+            checked = check_cells(plan.pending, known, self.settings.device, slots[0])
+            return train_pending(plan, known, self.settings, store, presence, checked, slots, context)
         finally:
             for slot in slots:
                 slot.stop()

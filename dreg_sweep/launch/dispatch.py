@@ -133,8 +133,9 @@ class Dispatch:
                 settings.results_dir,
                 slot.device,
                 code_version(),
-                fingerprint_of(stack.cells[0]),
+                [fingerprint_of(cell) for cell in stack.cells],
                 self._source,
+                settings.cuda_graphs,
             )
         )
 

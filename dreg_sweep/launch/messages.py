@@ -1,6 +1,6 @@
 """What runner and slot processes say to each other; all of it pickles and none of it needs torch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,20 +43,28 @@ class Device:
 
 @dataclass(frozen=True)
 class Checked:
-    """The answer: the mistake in one line, or None; the devices to train on."""
+    """The answer: the mistake in one line, or None; the devices to train on.
+
+    sliceable: the activations whose cells may share a stack there.
+    """
 
     mistake: str | None
-    devices: Sequence[Device]
+    devices: Sequence[Device] = ()
+    sliceable: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """To a slot: how long would the first n of these cells take as one stack, for each n of `sizes`?"""
+    """To a slot: how long would the first n of these cells take as one stack, for each n of `sizes`?
+
+    A size that cannot be the fastest on that device is passed over.
+    """
 
     cells: Sequence[Cell]
     sizes: Sequence[int]
     data_dir: Path
     device: str
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,10 @@ class Piloted:
 
 @dataclass(frozen=True)
 class Work:
-    """To a slot: train these cells as one stack and store their rows under this sequence number."""
+    """To a slot: train these cells as one stack and store their rows under this sequence number.
+
+    code_fingerprints: one a cell. source: digest of the source that they speak of.
+    """
 
     sequence: int
     cells: Sequence[Cell]
@@ -85,8 +96,9 @@ class Work:
     results_dir: Path
     device: str
     code_version: str
-    code_fingerprint: str
-    source: str  # digest of the source that the two speak of
+    code_fingerprints: Sequence[str]
+    source: str
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)

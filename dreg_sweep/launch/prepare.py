@@ -10,7 +10,7 @@ from dreg_sweep.cells import Cell
 from dreg_sweep.config import SweepSettings
 from dreg_sweep.data import Prepared, is_at_hand, load_prepared
 from dreg_sweep.errors import UserError
-from dreg_sweep.launch.messages import Check, Checked, Device, Inputs
+from dreg_sweep.launch.messages import Check, Checked, Inputs
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
 from dreg_sweep.provenance import fingerprint_of, source_digest
@@ -83,8 +83,10 @@ def declare(cells: Sequence[Cell], known: Known, store: Store) -> None:
             print(f"warning: {warning}", file=sys.stderr)
 
 
-def check_cells(cells: Sequence[Cell], known: Known, device: str | None, slot: Slot) -> Sequence[Device]:
-    """The devices to train on; `UserError` for levels and options that are not there or do not fit.
+def check_cells(cells: Sequence[Cell], known: Known, device: str | None, slot: Slot) -> Checked:
+    """What to train on, and what may share a stack there.
+
+    Errors: `UserError` for levels and options that are not there or do not fit.
 
     device: None where the cells will be trained on another machine; then no devices are named.
     """
@@ -94,4 +96,4 @@ def check_cells(cells: Sequence[Cell], known: Known, device: str | None, slot: S
     assert isinstance(answer, Checked)
     if answer.mistake is not None:
         raise UserError(answer.mistake)
-    return answer.devices
+    return answer

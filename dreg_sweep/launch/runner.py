@@ -1,6 +1,7 @@
 """Runs a grid: data, plan, slots, store."""
 
 import contextlib
+import importlib
 import os
 import stat
 import sys
@@ -15,7 +16,7 @@ from dreg_sweep.errors import UserError
 from dreg_sweep.interruption import to_go_on
 from dreg_sweep.launch.dispatch import Dispatch, Summary
 from dreg_sweep.launch.memory import slots_per_gpu
-from dreg_sweep.launch.messages import Device
+from dreg_sweep.launch.messages import Checked, Device
 from dreg_sweep.launch.pilot import Forecast, pilots_for, run_pilots
 from dreg_sweep.launch.prepare import Known, check_cells, declare, gather, plan_cells
 from dreg_sweep.launch.report import say_dry_run, say_end, say_forecast, say_plan
@@ -74,14 +75,16 @@ def _train(
         say_plan(plan)
         declare(plan.cells, known, store)
         return Summary()
+    # pyarrow would import it at its first conversion: better now, while the server of the workers is importing.
+    importlib.import_module("pandas")
     slots = [Slot.start(context)]
     try:
-        devices = check_cells(plan.cells, known, settings.device, slots[0])
+        checked = check_cells(plan.cells, known, settings.device, slots[0])
         say_plan(plan)
         declare(plan.cells, known, store)
         if not plan.pending:
             return Summary()
-        return train_pending(plan, known, settings, store, presence, devices, slots, context)
+        return train_pending(plan, known, settings, store, presence, checked, slots, context)
     finally:
         for slot in slots:
             slot.stop()
@@ -95,17 +98,19 @@ def train_pending(
     settings: SweepSettings,
     store: Store,
     presence: Presence,
-    devices: Sequence[Device],
+    checked: Checked,
     slots: list[Slot],
     context: ForkServerContext,
 ) -> Summary:
-    """Pilots, then stacks, on these devices. `slots` holds one worker; those that start are added to it."""
+    """Pilots, then stacks, on the devices found. `slots` holds one worker; those that start are added to it."""
+    devices = checked.devices
     forecast = Forecast.without_pilots(devices[0].kind, settings.stack_size, known.work)
-    few = len(group_into_stacks(plan.pending, forecast.size_of)) <= slot_count(settings, devices, 0)
+    stacks = group_into_stacks(plan.pending, forecast.size_of, checked.sliceable)
+    few = len(stacks) <= slot_count(settings, devices, 0)
     if not few:  # where a slot has but one stack to train there is nothing to choose
         print("pilots: a few steps of each kind of cell …", file=sys.stderr)
-        forecast = _pilots(plan, known, settings, devices, slots, context, lambda: presence.trains([]))
-    stacks = group_into_stacks(plan.pending, forecast.size_of)
+        forecast = _pilots(plan, known, settings, checked, slots, context, lambda: presence.trains([]))
+        stacks = group_into_stacks(plan.pending, forecast.size_of, checked.sliceable)
     wanted = min(slot_count(settings, devices, forecast.peak_bytes), len(stacks))
     _start_slots(slots, wanted, devices, context)
     if not few:
@@ -118,13 +123,14 @@ def _pilots(
     plan: Plan,
     known: Known,
     settings: SweepSettings,
-    devices: Sequence[Device],
+    checked: Checked,
     slots: list[Slot],
     context: ForkServerContext,
     beat: Callable[[], None],
 ) -> Forecast:
     """On a GPU by one slot alone, whose memory is what is to be known; on a CPU by all."""
-    pilots = pilots_for(plan.pending, known.work, settings.stack_size, devices[0].kind)
+    devices = checked.devices
+    pilots = pilots_for(plan.pending, known.work, settings.stack_size, devices[0].kind, checked.sliceable)
     if devices[0].kind == "cpu":
         _start_slots(slots, min(slot_count(settings, devices, 0), len(pilots)), devices, context)
     slots[0].device = devices[0].name
@@ -175,10 +181,11 @@ def dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, contex
     plan = plan_cells(cells, settings, known, store)
     slots = [Slot.start(context)]
     try:
-        devices = check_cells(cells, known, settings.device, slots[0])
+        checked = check_cells(cells, known, settings.device, slots[0])
+        devices = checked.devices
         there = replace(plan, pending=[cell for cell in plan.pending if cell.key in known.work])
-        forecast = _pilots(there, known, settings, devices, slots, context, lambda: None)
-        stacks = group_into_stacks(plan.pending, forecast.size_of)
+        forecast = _pilots(there, known, settings, checked, slots, context, lambda: None)
+        stacks = group_into_stacks(plan.pending, forecast.size_of, checked.sliceable)
         say_dry_run(
             plan,
             stacks,

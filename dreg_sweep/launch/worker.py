@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from dreg_sweep.activations import get_activation
+from dreg_sweep.activations import Fixed, get_activation, sliced
 from dreg_sweep.augment import get_augmentation
 from dreg_sweep.cells import Cell, RegularizerSpec
-from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared, make_split
+from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.memory import peak_bytes, reset_peak
 from dreg_sweep.launch.messages import (
@@ -33,8 +33,10 @@ from dreg_sweep.launch.messages import (
     Unwritable,
     Work,
 )
+from dreg_sweep.launch.splits import Splits
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
+from dreg_sweep.precision import refuse_unfit_precision
 from dreg_sweep.provenance import source_digest
 from dreg_sweep.regularizers import get_regularizer, refuse_unfit
 from dreg_sweep.rows import trained_rows
@@ -43,6 +45,7 @@ from dreg_sweep.store import Store, StoreError
 from dreg_sweep.train import CellPlan, Methods, predict_seconds, train_stack
 
 _DATASETS_IN_MEMORY = 2
+_COPIES = {"cpu": 2, "cuda": 1}  # of a cell's training rows, in the memory that `peak_bytes` counts
 _SOURCE = source_digest()  # as imported: a fork inherits it with the code
 
 
@@ -54,16 +57,16 @@ def serve(connection: Connection) -> None:
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    datasets = _Datasets()
+    datasets, splits = _Datasets(), Splits()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the runner is gone
         while True:
             match connection.recv():
                 case Check() as message:
                     connection.send(_check(message))
                 case Pilot() as message:
-                    connection.send(_pilot(message, datasets))
+                    connection.send(_pilot(message, datasets, splits))
                 case Work() as message:
-                    connection.send(_work(message, datasets, connection))
+                    connection.send(_work(message, datasets, splits, connection))
 
 
 def _end_with_the_server() -> None:
@@ -93,9 +96,15 @@ def _check(message: Check) -> Checked:
     try:
         for cell, inputs in message.cells:
             check_cell(cell, inputs)
-        return Checked(None, [] if message.device is None else find_devices(message.device))
+        devices = [] if message.device is None else find_devices(message.device)
+        for precision in {cell.recipe.precision for cell, _ in message.cells} if devices else ():
+            refuse_unfit_precision(precision, devices[0].kind)
     except UserError as mistake:
-        return Checked(str(mistake), [])
+        return Checked(str(mistake))
+    # A GPU has room for more cells than differ in seed and strength; on a CPU larger stacks gain nothing.
+    on_gpu = any(device.kind == "cuda" for device in devices)
+    names = {cell.activation for cell, _ in message.cells}
+    return Checked(None, devices, {name for name in names if on_gpu and isinstance(get_activation(name), Fixed)})
 
 
 def find_devices(device: str) -> list[Device]:
@@ -128,14 +137,16 @@ def check_cell(cell: Cell, inputs: Inputs | None) -> None:
     get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
 
 
-def _work(work: Work, datasets: _Datasets, connection: Connection) -> Finished | Broken | Unwritable:
+def _work(
+    work: Work, datasets: _Datasets, splits: Splits, connection: Connection
+) -> Finished | Broken | Unwritable:
     if work.source != _SOURCE:  # of a server that had to be started anew
         return Unwritable(
             "the code was edited since the sweep began, and new workers would run what rows do not say"
         )
     try:
         _use(work.device)
-        statuses = run_stack(work, datasets, connection)
+        statuses = run_stack(work, datasets, splits, connection)
         return Finished(statuses, peak_bytes(work.device))
     except StoreError as error:
         return Unwritable(str(error))
@@ -162,22 +173,23 @@ class _Assembled:
     plans: Sequence[CellPlan]
 
 
-def _assemble(cells: Sequence[Cell], data_dir: Path, datasets: _Datasets) -> _Assembled:
-    first = cells[0]
-    prepared = datasets.get(first.dataset, data_dir)
-    splits: dict[int | None, Split] = {}
-    plans = []
-    for cell in cells:
-        drawn_by = None if cell.train_size is None else cell.seed  # all rows: one split for every seed
-        if drawn_by not in splits:
-            splits[drawn_by] = make_split(
-                prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, data_dir / "features"
-            )
-        plans.append(CellPlan(cell.regularizer.strength, cell.streams, splits[drawn_by]))
-    activation = get_activation(first.activation)
-    split = plans[0].split
-    network = build_network(first.model.name, split.input_shape, split.n_outputs, activation, first.model.options)
-    return _Assembled(prepared, network, _methods(first.regularizer), plans)
+def _assemble(
+    cells: Sequence[Cell], data_dir: Path, datasets: _Datasets, splits: Splits | None = None
+) -> _Assembled:
+    """`splits`: where those of earlier stacks are kept."""
+    prepared = datasets.get(cells[0].dataset, data_dir)
+    return _on_splits(cells, prepared, (splits or Splits()).of(cells, prepared, data_dir))
+
+
+def _on_splits(cells: Sequence[Cell], prepared: Prepared, splits: Sequence[Split]) -> _Assembled:
+    """One split a cell."""
+    spec, split = cells[0].model, splits[0]
+    activation = sliced([get_activation(cell.activation) for cell in cells])
+    network = build_network(spec.name, split.input_shape, split.n_outputs, activation, spec.options)
+    plans = [
+        CellPlan(cell.regularizer.strength, cell.streams, own) for cell, own in zip(cells, splits, strict=True)
+    ]
+    return _Assembled(prepared, network, _methods(cells[0].regularizer), plans)
 
 
 def _methods(spec: RegularizerSpec) -> Methods:
@@ -190,9 +202,9 @@ def _methods(spec: RegularizerSpec) -> Methods:
     return Methods(get_regularizer(spec.name, spec.strength, spec.options), others)
 
 
-def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequence[str]:
+def run_stack(work: Work, datasets: _Datasets, splits: Splits, connection: Connection) -> Sequence[str]:
     """Train, evaluate and store one stack; the status of each cell."""
-    stack = _assemble(work.cells, work.data_dir, datasets)
+    stack = _assemble(work.cells, work.data_dir, datasets, splits)
     outcomes = train_stack(
         stack.network,
         stack.methods,
@@ -200,36 +212,48 @@ def run_stack(work: Work, datasets: _Datasets, connection: Connection) -> Sequen
         stack.plans,
         torch.device(work.device),
         lambda fraction: connection.send(Progress(fraction)),
+        work.cuda_graphs,
     )
     provenance = {
         "device": device_name(work.device),
         "data_fingerprint": stack.prepared.fingerprint,
         "code_version": work.code_version,
-        "code_fingerprint": work.code_fingerprint,
         "torch_version": torch.__version__,
     }
-    splits = [plan.split for plan in stack.plans]
-    Store(work.results_dir).write_stack(work.sequence, trained_rows(work.cells, outcomes, splits, provenance))
+    rows = trained_rows(work.cells, outcomes, [plan.split for plan in stack.plans], provenance)
+    for row, fingerprint in zip(rows.cells, work.code_fingerprints, strict=True):
+        row["code_fingerprint"] = fingerprint
+    Store(work.results_dir).write_stack(work.sequence, rows)
     return [outcome.status for outcome in outcomes]
 
 
-def _pilot(message: Pilot, datasets: _Datasets) -> Piloted:
+def _pilot(message: Pilot, datasets: _Datasets, splits: Splits) -> Piloted:
     measures: list[Measure] = []
-    try:
-        device, recipe = torch.device(message.device), message.cells[0].recipe
-        for size in message.sizes:
+    device, recipe = torch.device(message.device), message.cells[0].recipe
+    with contextlib.suppress(Exception):  # training will meet it again, and store it
+        first = _assemble(message.cells[:1], message.data_dir, datasets, splits)
+        # One split serves all cells: encoding texts takes longer than a pilot, and can wait until they train.
+        (split,) = (plan.split for plan in first.plans)
+        for size in _worth_trying(message.sizes, first.network, device.type):
             _use(message.device)
-            stack = _assemble(message.cells[:size], message.data_dir, datasets)
-            alone = not stack.network.stacks_on(device.type)
-            if alone:
-                size, stack = 1, _assemble(message.cells[:1], message.data_dir, datasets)
-            seconds = predict_seconds(stack.network, stack.methods, recipe, stack.plans, device)
-            measures.append(Measure(size, seconds, peak_bytes(message.device)))
-            if alone:
-                break
-    except Exception:  # training will meet it again, and store it
-        return Piloted(measures)
+            stack = _on_splits(message.cells[:size], first.prepared, [split] * size)
+            seconds = predict_seconds(
+                stack.network, stack.methods, recipe, stack.plans, device, message.cuda_graphs
+            )
+            others = 0 if message.cells[0].train_size is None else (size - 1) * split.x_train.nbytes
+            measures.append(Measure(size, seconds, peak_bytes(message.device) + _COPIES[device.type] * others))
     return Piloted(measures)
+
+
+def _worth_trying(sizes: Sequence[int], network: Network, device: str) -> Sequence[int]:
+    """Of these stack sizes those that may be the fastest; always one.
+
+    A network that does not stack there is trained cell by cell whatever the size. One that does on a CPU gains by
+    it: there a lone cell is trained beside a copy.
+    """
+    if not network.stacks_on(device):
+        return [1]
+    return [size for size in sizes if size > 1 or device != "cpu"] or sizes
 
 
 def device_name(device: str) -> str:
