@@ -1,25 +1,34 @@
 """Benchmarks of the sweep runner, one subcommand each.
 
-    python scripts/bench.py overhead [--cells 240] [--repeats 3] [--json FILE]
-    python scripts/bench.py penalties [--model NAME[,NAME]] [--regularizers LEVEL[,LEVEL]] [--steps 50]
-        [--repeats 5] [--json FILE]
+    python scripts/bench.py throughput | penalties | overhead | memory | gpu [--repeats N] [--json FILE]
 
-`overhead`: what launching a cell costs, beside Hydra's basic and joblib launchers. `penalties`: what a training
-step costs under each regularizer, beside none. Tables are Markdown; the JSON file has the times of each repeat.
+`throughput`: cells a minute, beside a plain script under Hydra's basic and joblib launchers. `penalties`: what a
+training step costs under each regularizer, beside none, and with --parts where a whole cell's time goes.
+`overhead`: what launching a cell costs, beside Hydra's launchers, and how that grows. `memory`: what a slot holds
+at most. `gpu`: the paper's grid on a GPU. Each takes --help. Repeats are interleaved, progress is on stderr,
+tables are Markdown on stdout; the JSON file has every measured number.
 
 Exit codes: 0; 1 where a run failed or is not what it should be; 2 for bad input or a package that is missing.
 """
 
 import argparse
+import shlex
 import sys
 
-from bench import overhead, penalties
+from bench import gpu, memory, overhead, penalties, throughput
+from bench.machine import begin_as_worker
 from bench.options import file_to_write, positive
 
 from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 
-BENCHMARKS = {"overhead": (overhead, 3), "penalties": (penalties, 5)}  # with their usual repeats
+BENCHMARKS = {  # with their usual repeats
+    "throughput": (throughput, 3),
+    "penalties": (penalties, 5),
+    "overhead": (overhead, 3),
+    "memory": (memory, 3),
+    "gpu": (gpu, 3),
+}
 
 
 def parser() -> OneLineParser:
@@ -32,17 +41,22 @@ def parser() -> OneLineParser:
         command = commands.add_parser(name, help=benchmark.HELP, description=benchmark.__doc__)
         benchmark.add_options(command)
         command.add_argument(
-            "--repeats", type=positive, default=repeats, help="interleaved; by default %(default)s"
+            "--repeats", type=positive, default=repeats, metavar="N", help="interleaved; by default %(default)s"
         )
-        command.add_argument("--json", type=file_to_write, metavar="FILE", help="for every measured time")
-        command.set_defaults(run=benchmark.run)
+        command.add_argument("--json", type=file_to_write, metavar="FILE", help="for every measured number")
+        command.set_defaults(run=benchmark.run, as_worker=benchmark is penalties)
     return whole
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; 2 with one line on stderr for a mistake of the user."""
+    as_script = argv is None
+    argv = sys.argv[1:] if argv is None else argv
     try:
         options = parser().parse_args(argv)
+        if options.as_worker and as_script:
+            begin_as_worker()
+        options.command = shlex.join(["python", "scripts/bench.py", *argv])  # told beside what it measured
         return int(options.run(options))
     except UserError as error:
         print(f"bench: {error}", file=sys.stderr)

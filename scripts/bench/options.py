@@ -1,6 +1,7 @@
 """What the options of the benchmarks may be."""
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,27 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
     return int(text)
+
+
+def at_least_two(text: str) -> int:
+    """A whole number of at least 2."""
+    if (number := positive(text)) < 2:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 2")
+    return number
+
+
+def counts(text: str) -> list[int]:
+    """Different whole numbers of at least 1, ascending."""
+    return sorted({positive(number) for number in text.split(",")})
+
+
+def perceptrons(text: str) -> dict[str, list[int]]:
+    """Names such as mlp-512-512, each with its widths."""
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if not re.fullmatch(r"mlp(-[1-9]\d*)+", name):
+            raise argparse.ArgumentTypeError(f"{name} must be named after its widths, such as mlp-512-512")
+    return {name: [int(width) for width in name.split("-")[1:]] for name in names}
 
 
 def file_to_write(text: str) -> Path:

@@ -1,27 +1,27 @@
-"""What launching a cell costs, beside Hydra's own launchers.
+"""What launching a cell costs, beside Hydra's own launchers, and how it grows with the grid.
 
 One grid goes through this project's launcher and through Hydra's basic and joblib launchers. All compose the same
 configuration with the same overrides. Hydra's launchers run a job that does nothing; this project's trains each
-cell for one step, and once more finds every cell trained already.
+cell for one step, and once more finds every cell trained already. Further grids, where --cells names several, go
+through this project's launcher alone.
 """
 
 import argparse
-import json
+import itertools
 import math
-import shlex
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import pandas as pd
-
+from bench.commands import BIN, SWEEP, expect, timed, trained, typed
+from bench.growth import Line, growth_table
 from bench.machine import environment
-from bench.options import positive
+from bench.options import counts
+from bench.repeats import interleaved
+from bench.report import command_lines, environment_lines, keep, paragraph, say, spread, table
 from dreg_sweep.config import conf_dir
 
 HELP = "ms a cell of this launcher and of Hydra's own"
@@ -35,7 +35,6 @@ CELLS_A_SEED = math.prod(len(levels) for levels in FACTORS.values())
 SMALLEST_TRAINING = ["steps=1", "train_size=20", "batch_size=8", "noise=none", "model.widths=[1]"]
 FIRST_CELL = [*(f"{factor}={levels[0]}" for factor, levels in FACTORS.items()), "seed=0"]
 PACKAGES = ("torch", "hydra-core", "joblib", "hydra-joblib-launcher")
-BIN = Path(sys.executable).parent
 
 NO_OP_APPLICATION = """\
 import hydra
@@ -51,30 +50,42 @@ if __name__ == "__main__":
 """
 
 NOTES = """\
-{cells} cells, {repeats} interleaved repeats. *one cell* and *grid* are wall times of whole processes, medians;
+{cells} cells, interleaved repeats: {repeats}. *one cell* and *grid* are wall times of whole processes, medians;
 *ms a cell* is (grid − one cell) / {others}. The ratio is to the grid of *{reference}*, which trains, evaluates
 and stores every cell. Its one cell starts a worker with torch, a no-op does not; the grid is composed while that
 worker starts, so that its ms a cell are less than what composing costs: for that see *all done already*. The
 datasets were prepared before. Hydra's launchers use this project's configuration, under which they write no
-logs and no `.hydra` folders; joblib has its default, all cores.
-"""
+logs and no `.hydra` folders; joblib has its default, all cores."""
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """One way to run a grid, with the wall times of its runs in seconds, one a repeat."""
+    """One way to run a grid."""
 
     name: str
-    command: list[str]
+    command: tuple[str, ...]
     folder_key: str  # says where a run writes
     found: Callable[[Path], Sized]  # the cells that a run left in its folder
     reruns: bool = False  # always into the folder that was completed before
-    one_cell: list[float] = field(default_factory=list)
-    grid: list[float] = field(default_factory=list)
 
-    def line(self, overrides: list[str]) -> str:
+    def line(self, overrides: Sequence[str]) -> str:
         """The command as one would type it."""
-        return shlex.join([*self.command, *overrides, f"{self.folder_key}=results"]).replace(f"{BIN}/", "")
+        return typed([*self.command, *overrides, f"{self.folder_key}=results"])
+
+    def time(self, overrides: Sequence[str], cells: int, results: Path) -> float:
+        """Seconds of the whole process; ends the benchmark where the run was not what it should be."""
+        command = [*self.command, *overrides, f"{self.folder_key}={results}"]
+        seconds, _ = timed(command, results.parent)
+        expect(len(self.found(results)), cells, command)
+        return seconds
+
+
+@dataclass(frozen=True)
+class Times:
+    """Wall times of a launcher's runs in seconds, one a repeat."""
+
+    one_cell: Sequence[float]
+    grid: Sequence[float]
 
     def milliseconds(self, cells: int) -> list[float]:
         """What each further cell adds to a run of one cell, one a repeat."""
@@ -86,94 +97,102 @@ def job_folders(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
 
 
-def trained(folder: Path) -> pd.Series:
-    """The trained cells of a results folder, each with its seconds: another training, another time."""
-    rows = pd.read_parquet(folder / "cells")
-    return rows[rows["status"] == "done"].set_index("cell")["seconds"].sort_index()
-
-
-def timed(launcher: Launcher, overrides: list[str], cells: int, folder: Path) -> float:
-    """Seconds of the whole process; ends the benchmark where the run was not what it should be."""
-    command = [*launcher.command, *overrides, f"{launcher.folder_key}={folder}"]
-    start = time.perf_counter()
-    process = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if process.returncode != 0:
-        said = (process.stderr or process.stdout)[-2000:]
-        sys.exit(f"bench: exit code {process.returncode} of {shlex.join(command)}\n{said}")
-    if (found := len(launcher.found(folder))) != cells:
-        sys.exit(f"bench: {found} cells instead of {cells} from {shlex.join(command)}")
-    print(f"{seconds:7.2f} s  {cells:5} cells  {launcher.name}", file=sys.stderr, flush=True)
-    return seconds
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those that no other benchmark has."""
-    parser.add_argument("--cells", type=positive, default=240, help=f"in whole seeds of {CELLS_A_SEED} cells")
+    parser.add_argument(
+        "--cells", type=counts, default="240", metavar="N[,N]",
+        help=f"in whole seeds of {CELLS_A_SEED} cells; Hydra's launchers get the smallest; by default %(default)s",
+    )  # fmt: skip
+
+
+def grid_of(cells: int) -> list[str]:
+    """The overrides of a grid of so many cells."""
+    levels = [f"{factor}={','.join(levels)}" for factor, levels in FACTORS.items()]
+    return [*levels, f"seed={','.join(map(str, range(cells // CELLS_A_SEED)))}", *SMALLEST_TRAINING]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print the table, and keep the times where asked to."""
+    """Measure, print the tables, and keep the times where asked to."""
     tested = environment(PACKAGES)
-    seeds = math.ceil(options.cells / CELLS_A_SEED)
-    cells = seeds * CELLS_A_SEED
-    grid = [f"{factor}={','.join(levels)}" for factor, levels in FACTORS.items()]
-    grid.append(f"seed={','.join(map(str, range(seeds)))}")
+    sizes = sorted({math.ceil(cells / CELLS_A_SEED) * CELLS_A_SEED for cells in options.cells})
+    cells = sizes[0]
+    no_op = (str(BIN / "python"), "no_op.py", "-m", "hydra/sweeper=basic")
+    sweep = (*SWEEP, "data_dir=data")
+    launchers = [
+        Launcher("Hydra basic, no-op", (*no_op, "hydra/launcher=basic"), "hydra.sweep.dir", job_folders),
+        Launcher("Hydra joblib, no-op", (*no_op, "hydra/launcher=joblib"), "hydra.sweep.dir", job_folders),
+        Launcher("dreg-sweep, one step", sweep, "results_dir", trained),
+        Launcher("dreg-sweep, all done already", sweep, "results_dir", trained, reruns=True),
+    ]
+    by_name = {launcher.name: launcher for launcher in launchers}
+    _, _, reference, complete = launchers
+    overrides = {1: [*FIRST_CELL, *SMALLEST_TRAINING], **{size: grid_of(size) for size in sizes}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "no_op.py").write_text(NO_OP_APPLICATION.format(conf=str(conf_dir())))
-        no_op = [str(BIN / "python"), "no_op.py", "-m", "hydra/sweeper=basic"]
-        sweep = [str(BIN / "dreg-sweep"), "-m", "data_dir=data"]
-        launchers = [
-            Launcher("Hydra basic, no-op", [*no_op, "hydra/launcher=basic"], "hydra.sweep.dir", job_folders),
-            Launcher("Hydra joblib, no-op", [*no_op, "hydra/launcher=joblib"], "hydra.sweep.dir", job_folders),
-            Launcher("dreg-sweep, one step", sweep, "results_dir", trained),
-            Launcher("dreg-sweep, all done already", sweep, "results_dir", trained, reruns=True),
-        ]
-        runs = {1: [*FIRST_CELL, *SMALLEST_TRAINING], cells: [*grid, *SMALLEST_TRAINING]}
         # Trains what is rerun later, and prepares the datasets, which is no launcher's work.
-        for count, overrides in runs.items():
-            timed(launchers[-1], overrides, count, folder / f"complete_{count}")
+        for count in (1, cells):
+            complete.time(overrides[count], count, folder / f"complete_{count}")
         before = trained(folder / f"complete_{cells}")
-        for repeat in range(options.repeats):
-            for number, launcher in enumerate(launchers):
-                results = "complete" if launcher.reruns else f"results_{number}_{repeat}"
-                one, many = (timed(launcher, runs[count], count, folder / f"{results}_{count}") for count in runs)
-                launcher.one_cell.append(one)
-                launcher.grid.append(many)
-        if not trained(folder / f"complete_{cells}").equals(before):
+        numbers = itertools.count()
+
+        def measure(run: tuple[str, int]) -> float:
+            launcher, count = by_name[run[0]], run[1]
+            results = f"complete_{count}" if launcher.reruns else f"results_{next(numbers)}"
+            return launcher.time(overrides[count], count, folder / results)
+
+        runs = [(launcher, count) for launcher in by_name for count in (1, cells)]
+        runs += [(reference.name, size) for size in sizes[1:]]
+        seconds = interleaved(
+            runs, options.repeats, measure, lambda run, s: f"{s:.2f} s, {run[1]} cells, {run[0]}"
+        )
+        # Each cell with its seconds: another training, another time.
+        if not trained(folder / f"complete_{cells}")["seconds"].equals(before["seconds"]):
             sys.exit("bench: a rerun of a complete grid trained cells again")
-    print("\n".join(table(launchers, launchers[2], cells)), end="\n\n")
-    print(NOTES.format(cells=cells, repeats=options.repeats, others=cells - 1, reference=launchers[2].name))
-    print("\n".join(f"- {what}: {value}" for what, value in tested.items()), end="\n\n")
-    print("\n".join(f"    {line}" for line in dict.fromkeys(launcher.line(runs[cells]) for launcher in launchers)))
-    if options.json:
-        measured = [
-            {
-                "name": launcher.name,
-                "command": launcher.line(runs[cells]),
-                "ms_a_cell": launcher.milliseconds(cells),
-                "one_cell_seconds": launcher.one_cell,
-                "grid_seconds": launcher.grid,
-            }
-            for launcher in launchers
-        ]
-        record = {"cells": cells, "repeats": options.repeats, "environment": tested, "launchers": measured}
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    times = {name: Times(seconds[name, 1], seconds[name, cells]) for name in by_name}
+    growth = {size: seconds[reference.name, size] for size in sizes}
+    say(overhead_table(times, reference.name, cells))
+    if len(growth) > 1:
+        line = Line.through(growth)
+        say(growth_table(growth, line), paragraph(f"*{reference.name}*. {line}"))
+    notes = NOTES.format(cells=cells, repeats=options.repeats, others=cells - 1, reference=reference.name)
+    lines = [launcher.line(overrides[cells]) for launcher in launchers]
+    say(paragraph(notes), environment_lines(tested), command_lines([options.command, *lines]))
+    measured = [
+        {
+            "name": name,
+            "command": line,
+            "ms_a_cell": times[name].milliseconds(cells),
+            "one_cell_seconds": times[name].one_cell,
+            "grid_seconds": times[name].grid,
+        }
+        for name, line in zip(by_name, lines, strict=True)
+    ]
+    record = {
+        "command": options.command,
+        "cells": cells,
+        "repeats": options.repeats,
+        "environment": tested,
+        "launchers": measured,
+        "growth": [{"cells": size, "seconds": own} for size, own in growth.items()],
+    }
+    keep(options.json, record)
     return 0
 
 
-def table(launchers: list[Launcher], reference: Launcher, cells: int) -> list[str]:
+def overhead_table(times: Mapping[str, Times], reference: str, cells: int) -> list[str]:
     """One line a launcher, in Markdown."""
-    lines = [
-        "| launcher | ms a cell, median | minimum | maximum | one cell, s | grid, s | ratio of grids |",
-        "| :--- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for launcher in launchers:
-        each = launcher.milliseconds(cells)
-        lines.append(
-            f"| {launcher.name} | {median(each):.1f} | {min(each):.1f} | {max(each):.1f} "
-            f"| {median(launcher.one_cell):.2f} | {median(launcher.grid):.2f} "
-            f"| {median(launcher.grid) / median(reference.grid):.2f} |"
-        )
-    return lines
+    columns = ["launcher", "ms a cell, median", "minimum", "maximum", "one cell, s", "grid, s", "ratio of grids"]
+    return table(
+        columns,
+        [
+            [
+                name,
+                *spread(own.milliseconds(cells), 1),
+                f"{median(own.one_cell):.2f}",
+                f"{median(own.grid):.2f}",
+                f"{median(own.grid) / median(times[reference].grid):.2f}",
+            ]
+            for name, own in times.items()
+        ],
+    )
