@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
+from dreg_sweep.models.products import affine
+
 WARM_UP = 3  # products that do not count
 
 
 @dataclass(frozen=True)
 class Product:
-    """As many products of (rows × inner) by (inner × columns), float32, as one operation of torch."""
+    """As many products of (rows × inner) by (inner × columns), float32: one by torch, several by the engine."""
 
     count: int
     rows: int
@@ -30,14 +32,15 @@ class Product:
         torch.set_num_threads(1)
         x, weight, bias = (
             torch.rand(self.count, *shape)
-            for shape in ((self.rows, self.inner), (self.inner, self.columns), (1, self.columns))
+            for shape in ((self.rows, self.inner), (self.columns, self.inner), (self.columns,))
         )
 
+        @torch.no_grad()
         def product() -> None:
             if self.count == 1:
-                torch.mm(x[0], weight[0])
+                torch.mm(x[0], weight[0].mT)
             else:
-                torch.baddbmm(bias, x, weight)
+                affine(x, weight.mT, bias)  # stored as the engine stores it
 
         for _ in range(WARM_UP):
             product()
