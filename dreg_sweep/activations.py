@@ -37,8 +37,9 @@ class Activation(ABC):
     def mean_square_derivative(
         self, z: Tensor, coefficients: Tensor | None = None, h: Tensor | None = None
     ) -> Tensor:
-        """mean_b σ'(z)² of each unit, (S, U)."""
-        return self.derivative(z, coefficients, h).square().mean(1)
+        """mean_b σ'(z)² of each unit, (S, U), in float32 or more; to be differentiated once."""
+        squares = self.derivative(z, coefficients, h).square()
+        return squares.mean(1, dtype=torch.promote_types(z.dtype, torch.float32))
 
     def initial(self, size: int, layers: Iterable[int]) -> dict[str, Tensor]:
         """Start of the coefficients of the layers with these numbers, (S, K) each; empty for a fixed σ."""
@@ -113,7 +114,7 @@ class _MeanSquareDerivative(Function):
         slope = activation.slope(z, h)
         ctx.activation = activation
         ctx.save_for_backward(z, h, slope)
-        return slope.square().mean(1)
+        return slope.square().mean(1, dtype=torch.promote_types(z.dtype, torch.float32))
 
     @staticmethod
     @once_differentiable
@@ -198,7 +199,7 @@ _WHOLE_REGISTERS = 64  # float32 numbers in the four widest registers that torch
 def _in_whole_registers(kernel: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """An elementwise kernel on z, filled up with zeros so that no number is left to the kernel's tail."""
     spare = -z.numel() % _WHOLE_REGISTERS
-    if not spare and z.is_contiguous():
+    if z.device.type != "cpu" or (not spare and z.is_contiguous()):
         return kernel(z)
     return kernel(pad(z.reshape(-1), (0, spare)))[: z.numel()].view(z.shape)
 

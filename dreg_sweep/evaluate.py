@@ -46,11 +46,11 @@ def _maps(stack: Stack, splits: Sequence[Split], clean: Tensor, start: int) -> I
 
     Two products serve the whole ladder. None where the corruption is no sum or the first layer no matrix.
     """
-    noise = splits[0].noise_rows(start, start + _ROWS)
-    if noise is None or not splits[0].severities:
+    if not splits[0].severities:
         return None
     of_clean = stack.mapped(clean)
-    of_noise = stack.mapped(torch.from_numpy(noise).to(stack.device).expand_as(clean))
+    noise = None if of_clean is None else splits[0].noise_rows(start, start + _ROWS)
+    of_noise = None if noise is None else stack.mapped(torch.from_numpy(noise).to(stack.device).expand_as(clean))
     if of_clean is None or of_noise is None:
         return None
     return (torch.add(of_clean, of_noise, alpha=severity) for severity in (0.0, *splits[0].severities))

@@ -15,7 +15,13 @@ _PACKAGE = Path(__file__).parent
 _ENGINE = (
     "evaluate", "fits", "graphs", "models/products", "models/trace", "optimizers", "precision", "probe",
     "schedules", "stack", "streams", "tasks", "train",
-    "data/features", "data/pixel_noise", "data/seeding", "data/split", "data/stratify", "data/typos",
+    "data/features", "data/pixel_noise", "data/prepared", "data/seeding", "data/split", "data/stratify",
+    "data/typos",
+)  # fmt: skip
+# What these call in modules of which a cell runs some levels only.
+_CALLED = (
+    ("activations", "sliced"), ("data/functions", "midpoints"), ("regularizers/weights", "spectral_norm"),
+    ("regularizers/input_gradients", "input_gradients"), ("regularizers/input_gradients", "logit_jacobian"),
 )  # fmt: skip
 # Of these modules a cell runs some levels only: factor → the module and its registry.
 _REGISTRIES = {
@@ -65,6 +71,8 @@ def code_fingerprint(activation: str, methods: tuple[str, ...], model: str, augm
     """
     levels = {"activation": (activation,), "method": methods, "model": (model,), "augmentation": (augmentation,)}
     parts = [_digest_of_module(name) for name in _ENGINE]
+    for module, name in _CALLED:
+        parts += _with_what_it_reaches(module, _definitions(module)[name])
     for factor, names in levels.items():
         for name in names:
             parts += _parts_of_level(*_REGISTRIES[factor], name)
@@ -101,17 +109,21 @@ def _parts_of_level(module: str, registry: str, level: str) -> list[str]:
     }
     if level not in entries:
         return [f"{module} without {level}"]  # a level the code does not have is refused before it trains
+    return _with_what_it_reaches(module, entries[level])
+
+
+def _with_what_it_reaches(module: str, node: ast.AST) -> list[str]:
+    """The digest of a part of a module, and one of each definition outside the engine that it reaches."""
     reached: dict[tuple[str, str], ast.AST] = {}
-    todo: list[tuple[str, ast.AST]] = [(module, entries[level])]
+    todo: list[tuple[str, ast.AST]] = [(module, node)]
     while todo:
         here, part = todo.pop()
-        for node in ast.walk(part):
-            found = _defined_at(here, node.id) if isinstance(node, ast.Name) else None
+        for name in ast.walk(part):
+            found = _defined_at(here, name.id) if isinstance(name, ast.Name) else None
             if found is not None and found not in reached:
                 reached[found] = _definitions(found[0])[found[1]]
                 todo.append((found[0], reached[found]))
-    names = sorted(reached)
-    return [_digest(entries[level]), *(f"{at} {name} {_digest(reached[at, name])}" for at, name in names)]
+    return [_digest(node), *(f"{at} {name} {_digest(reached[at, name])}" for at, name in sorted(reached))]
 
 
 @cache

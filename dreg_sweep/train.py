@@ -154,7 +154,10 @@ def predict_seconds(
     device: torch.device,
     cuda_graphs: bool = True,
 ) -> float:
-    """How long `train_stack` would take, from three warm steps, two probes and one pass over 512 training rows."""
+    """How long `train_stack` would take, from three warm steps, two probes and one pass over 512 training rows.
+
+    An upper bound where the noise ladder shares products (see `evaluate`): a pass is counted for each severity.
+    """
     if not network.stacks_on(device.type) and len(cells) > 1:
         return len(cells) * predict_seconds(network, methods, recipe, cells[:1], device, cuda_graphs)
     if len(cells) == 1 and device.type == "cpu" and network.stacks_on("cpu"):

@@ -47,7 +47,7 @@ def test_each_kind_of_cell_has_a_pilot_on_its_largest_group():
     pilots = pilots_for(cells, _work(cells), None, "cpu")
     assert len(pilots) == 4  # dataset × regularizer
     assert len({family for family, _ in pilots}) == 2  # the datasets
-    assert {len(those.cells): those.sizes for those in pilots.values()} == {3: [3, 1, 2], 6: [5, 1, 2]}
+    assert {len(those.cells): those.sizes for those in pilots.values()} == {3: [3, 2], 6: [5, 2]}
     assert all(len({c.stack_key for c in those.cells}) == 1 for those in pilots.values())
     assert all(those.sizes == [7] for those in pilots_for(cells * 3, _work(cells), 7, "cpu").values())
     on_gpu = pilots_for(cells, _work(cells), None, "cuda", {"relu", "gelu"})
@@ -89,9 +89,9 @@ def piloted(settings, monkeypatch):
 
 def test_only_the_costliest_method_tries_all_sizes_and_the_others_follow_it(piloted):
     cells = [cell(regularizer=name, seed=seed) for name in ("none", "igpen", "dreg") for seed in range(5)]
-    costs = {"none": {5: 1.0}, "igpen": {5: 4.0, 1: 3.5, 2: 3.0}, "dreg": {5: 2.0}}
+    costs = {"none": {5: 1.0}, "igpen": {5: 4.0, 1: 3.8, 2: 3.0}, "dreg": {5: 2.0}}
     forecast, asked = piloted(cells, costs)
-    assert asked == [("none", [5], 5), ("igpen", [5], 5), ("dreg", [5], 5), ("igpen", [1, 2], 2)]
+    assert asked == [("none", [5], 5), ("igpen", [5], 5), ("dreg", [5], 5), ("igpen", [5, 2], 5)]
     assert {forecast.size_of(c) for c in cells} == {2}
     measures = {c.regularizer.name: forecast.chosen[kind_of(c)][0] for c in cells}
     # A stack of two igpen cells takes 0.3 of the time of five: so will those of the others.
@@ -103,28 +103,36 @@ def test_only_the_costliest_method_tries_all_sizes_and_the_others_follow_it(pilo
     assert {measure.peak_bytes for measure in measures.values()} == {2 * GIB}
 
 
+@pytest.mark.parametrize(("seeds", "size"), [(4, 2), (5, 5)])
+def test_a_lone_cell_that_a_size_would_leave_counts(piloted, seeds, size):
+    """Pairs are cheaper a cell, but of five cells the last would be trained beside a copy."""
+    cells = [cell(seed=seed) for seed in range(seeds)]
+    forecast, _ = piloted(cells, {"none": {seeds: 4.0, 2: 3.6}})
+    assert {forecast.size_of(c) for c in cells} == {size}
+
+
 def test_one_family_tells_what_methods_cost_and_the_costliest_speaks_for_the_others(piloted):
     levels = [("digits", "none"), ("digits", "igpen"), ("digits", "dreg")]
     levels += [("mnist", "none"), ("mnist", "igpen"), ("mnist", "onehot")]
     cells = [cell(dataset=dataset, regularizer=name, seed=seed) for dataset, name in levels for seed in range(5)]
     costs = {
         **{"none": {5: 1.0}, "dreg": {5: 2.0}, "igpen": {5: 4.0, 1: 5.0, 2: 6.0}},
-        **{"mnist/igpen": {5: 12.0, 1: 15.0, 2: 10.0}, "mnist/onehot": {5: 3.0}},
+        **{"mnist/igpen": {5: 12.0, 1: 15.0, 2: 9.0}, "mnist/onehot": {5: 3.0}},
     }
     forecast, asked = piloted(cells, costs)
     first, second = asked[:4], asked[4:]
     assert first == [("none", [5], 5), ("igpen", [5], 5), ("dreg", [5], 5), ("onehot", [5], 5)]
-    assert second == [("igpen", [1, 2], 2), ("igpen", [5, 1, 2], 5)]
+    assert second == [("igpen", [5, 2], 5), ("igpen", [5, 2], 5)]
     found = {(c.dataset.name, c.regularizer.name): forecast.chosen[kind_of(c)][0] for c in cells}
     assert {key: measure.size for key, measure in found.items()} == {
         key: 5 if key[0] == "digits" else 2 for key in levels
     }
-    # On mnist two igpen cells take 20 s, and none a quarter of igpen as on digits; five onehot cells took 15 s.
+    # On mnist two igpen cells take 18 s, and none a quarter of igpen as on digits; five onehot cells took 15 s.
     seconds = {key: measure.seconds for key, measure in found.items()}
     assert seconds == pytest.approx(
         {
             **{("digits", "none"): 5.0, ("digits", "igpen"): 20.0, ("digits", "dreg"): 10.0},
-            **{("mnist", "none"): 5.0, ("mnist", "igpen"): 20.0, ("mnist", "onehot"): 5.0},
+            **{("mnist", "none"): 4.5, ("mnist", "igpen"): 18.0, ("mnist", "onehot"): 4.5},
         }
     )
 
@@ -146,7 +154,7 @@ def test_a_network_that_does_not_stack_is_measured_once_a_method(piloted):
 def test_a_pilot_that_fails_leaves_its_kind_unknown_and_the_others_to_choose(piloted):
     cells = [cell(regularizer=name, seed=seed) for name in ("none", "igpen") for seed in range(5)]
     forecast, asked = piloted(cells, {"none": {5: 1.0, 1: 2.0, 2: 2.0}})
-    assert asked[-1] == ("none", [1, 2], 2)
+    assert asked[-1] == ("none", [5, 2], 5)
     assert [forecast.seconds(cells[start : start + 5]) for start in (0, 5)] == [5.0, None]
     assert forecast.costs([cells[:5], cells[5:]]) == [5.0, 5.0]
     assert piloted(cells, {})[0].chosen == {}

@@ -78,6 +78,7 @@ def test_a_question_starts_no_workers(question, tmp_path):
 
 NESTED = """
 import os
+import time
 from multiprocessing import forkserver
 from pathlib import Path
 from dreg_sweep.launch.slots import worker_server
@@ -88,7 +89,9 @@ def server():
 if __name__ == "__main__":
     with worker_server():
         first = server()
-        settings = Path(f"/proc/{first}/environ").read_text().split("\\0")
+        while "MKL_CBWR=AUTO,STRICT" not in (text := Path(f"/proc/{first}/environ").read_text()):
+            time.sleep(0.01)  # it has not begun yet
+        settings = text.split("\\0")
         with worker_server():
             assert server() == first
     _, status = os.waitpid(first, 0)

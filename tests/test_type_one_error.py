@@ -141,4 +141,4 @@ def test_estimates_are_printed_for_a_results_folder(main, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "overall accuracy, dreg minus each rival, 2 × 4 × 5 blocks: SDs"
     seeds = [line.split("|")[5].strip() for line in lines if line.startswith("| largest")]
-    assert seeds == ["0.32"]  # what the statistics page says of it
+    assert seeds == ["0.30"]  # what the statistics page says of it

@@ -106,7 +106,8 @@ def _submit(
         plan = plan_cells(cells, settings, known, store)
         slot = Slot.start(context)
         try:
-            check_cells(cells, known, None, slot)
+            # Which device a task finds only it can tell, unless it was told.
+            check_cells(cells, known, "cpu" if settings.device == "cpu" else None, slot)
         finally:
             slot.stop()
         say_plan(plan)

@@ -15,7 +15,7 @@ from dreg_sweep.plan import graph_of, in_pieces
 # On one CPU core the gain levels off between 2 and 5: ten MLPs (2,000 MNIST rows, 10 epochs) took 5.2, 3.5, 2.9,
 # 3.3 s at 64-64 and 11.3, 6.6, 7.0, 7.0 s at 256-256 in stacks of 1, 2, 5, 10 (means of two runs; a lone cell is
 # trained beside a copy). A GPU wants more work a step.
-_SIZES = {"cpu": (5, 1, 2), "cuda": (20, 1, 5, 80)}
+_SIZES = {"cpu": (5, 2), "cuda": (20, 1, 5, 80)}
 _PATIENCE = 600.0  # seconds that one pilot may take
 _MOST = 64  # kinds that get a pilot; what more there are is judged by its work
 
@@ -126,8 +126,8 @@ def run_pilots(
     """Have pilots flown by the slots, and conclude from them on every kind that they can speak for.
 
     One family is flown kind by kind, the largest: it tells what the methods cost against each other. In the others
-    the method that is the costliest there stands for all; it is the one that tries the sizes, in every family.
-    `beat` is called every now and then meanwhile.
+    the costliest method, of those whose price is then known, stands for all; it is the one that tries the sizes,
+    in every family, one after the other on one slot. `beat` is called every now and then meanwhile.
     """
     forecast = Forecast.without_pilots(Device(slots[0].device).kind, settings.stack_size, work)
     families: dict[Family, list[Kind]] = {}
@@ -144,11 +144,11 @@ def run_pilots(
 
     fly({kind: pilots[kind].sizes[:1] for kind in pilots if kind[0] == measured or kind[1] not in known})
     models = {family: model for family, kinds in families.items() if (model := flown.costliest(kinds)) is not None}
-    fly({kind: sizes for kind in models.values() if (sizes := flown.untried(kind, pilots[kind].sizes))})
+    fly({kind: sizes for kind in models.values() if (sizes := flown.to_try(kind, pilots[kind].sizes))})
     chosen: dict[Kind, tuple[Measure, float]] = {}
     for family, model in models.items():
         for kind in families[family]:
-            if (measure := flown.conclude(kind, model)) is not None:
+            if (measure := flown.conclude(kind, model, len(pilots[model].cells))) is not None:
                 chosen[kind] = (measure, work[pilots[kind].cells[0].key])
     return replace(forecast, chosen=chosen)
 
@@ -202,21 +202,24 @@ class _Flown:
         prices = prices or {kind: self.measures[kind][0] for kind in family if self.measures[kind]}
         return max(prices, key=lambda kind: _seconds_a_cell(prices[kind]), default=None)
 
-    def untried(self, kind: Kind, sizes: Sequence[int]) -> Sequence[int]:
-        """Of its sizes; nothing where the first one has shown that the network does not stack."""
-        if not self.measures[kind]:
+    def to_try(self, kind: Kind, sizes: Sequence[int]) -> Sequence[int]:
+        """Of its sizes; none where there is no choice, or the first has shown that the network does not stack."""
+        flown = self.measures[kind]
+        if not flown:
             return sizes
-        return sizes[1:] if self.measures[kind][0].size == sizes[0] else []
+        return sizes if len(sizes) > 1 and flown[0].size == sizes[0] else []
 
-    def conclude(self, kind: Kind, model: Kind) -> Measure | None:
-        """The measure of a kind at the size that is the fastest for the model of its family.
+    def conclude(self, kind: Kind, model: Kind, cells: int) -> Measure | None:
+        """The measure of a kind at the size that is the fastest for so many cells of the model of its family.
 
         Where it was not tried at that size, it changes with the size as the model does; where it was not flown at
         all, it costs as much more or less than the model as in the measured family. None where nothing is known.
         """
         if not self.measures[model]:
             return None
-        best = min(self.measures[model], key=_seconds_a_cell)
+        # Of a size that was flown twice the later time: only then was the machine as busy as for the other sizes.
+        tried = {measure.size: measure for measure in self.measures[model]}.values()
+        best = min(tried, key=lambda measure: _seconds_of(measure, cells))
         flown = bool(self.measures[kind])
         own = self.measures[kind][0] if flown else self.price(kind[1])
         against = self.measures[model][0] if flown else self.price(model[1])
@@ -224,6 +227,13 @@ class _Flown:
             return None
         seconds = best.seconds * _seconds_a_cell(own) / _seconds_a_cell(against)
         return Measure(best.size, seconds, round(best.peak_bytes * own.peak_bytes / against.peak_bytes))
+
+
+def _seconds_of(measure: Measure, cells: int) -> float:
+    """Of so many cells in stacks of that size; the last may be smaller, and a lone cell has a copy beside it."""
+    whole, rest = divmod(cells, measure.size)
+    last = max(rest, 2) / max(measure.size, 2) if rest else 0.0
+    return measure.seconds * (whole + last)
 
 
 def _seconds_a_cell(measure: Measure) -> float:

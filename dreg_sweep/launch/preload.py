@@ -10,7 +10,9 @@ import importlib
 # Imports make objects and leave little to collect: looking for it took 0.25 of 1.3 s. What they made is then set
 # apart for good, so that no collection in a worker writes to the pages that all workers share.
 gc.disable()
-importlib.import_module("dreg_sweep.launch.worker")
-importlib.import_module("pandas")  # pyarrow does so at its first conversion, a worker's first rows
-gc.freeze()
-gc.enable()
+try:
+    importlib.import_module("dreg_sweep.launch.worker")
+    importlib.import_module("pandas")  # pyarrow does so at its first conversion, a worker's first rows
+    gc.freeze()
+finally:
+    gc.enable()

@@ -1,17 +1,16 @@
 """The splits that a worker keeps: stacks that differ in method or activation train on the same rows."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import Prepared, Split, make_split
 
-KEPT_BYTES = 256 * 2**20  # of training rows, those of the stack at hand included
+KEPT_BYTES = 256 * 2**20  # of float rows, those of the stack at hand included
 
 
 class Splits:
-    """The splits of the last stacks, as far as their training rows fit into `most` bytes."""
+    """The splits of the last stacks, as far as they fit into `most` bytes."""
 
     def __init__(self, most: int = KEPT_BYTES) -> None:
         self._most = most
@@ -23,15 +22,14 @@ class Splits:
         for key in keys:
             if key in self._kept:
                 self._kept[key] = self._kept.pop(key)
-        missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in self._kept}
-        room = self._most - sum(_row_bytes(cell, prepared) for cell in missing.values())
+        for key, cell in zip(keys, cells, strict=True):
+            if key not in self._kept:
+                self._kept[key] = make_split(
+                    prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, data_dir / "features"
+                )
         for key in list(self._kept):
-            if key not in keys and sum(split.x_train.nbytes for split in self._kept.values()) > room:
+            if key not in keys and sum(map(_bytes, self._kept.values())) > self._most:
                 del self._kept[key]
-        for key, cell in missing.items():
-            self._kept[key] = make_split(
-                prepared, cell.train_size, cell.seed, cell.evaluate_on, cell.noise, data_dir / "features"
-            )
         return [self._kept[key] for key in keys]
 
 
@@ -41,6 +39,6 @@ def _key(cell: Cell, prepared: Prepared) -> tuple[object, ...]:
     return prepared.fingerprint, repr(cell.dataset), cell.train_size, drawn_by, cell.evaluate_on, repr(cell.noise)
 
 
-def _row_bytes(cell: Cell, prepared: Prepared) -> int:
-    """What the training rows of a cell will take: float32 numbers."""
-    return 4 * (cell.train_size or prepared.n_train) * math.prod(prepared.input_shape)
+def _bytes(split: Split) -> int:
+    """Of the rows that it holds as numbers: those trained on, and encoded texts along the noise ladder."""
+    return sum(rows.nbytes for rows in (split.x_train, *getattr(split, "encoded", ())))

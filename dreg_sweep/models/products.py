@@ -1,4 +1,4 @@
-"""Products of stacked matrices, differentiable any number of times.
+"""Products of stacked matrices, differentiable any number of times where nothing else is said.
 
 On an x86 processor torch's batched product goes through MKL, which on AMD's processors leaves half of their
 registers unused: oneDNN's kernels, which torch carries for its compiler, are twice as fast there. They take one
@@ -56,13 +56,14 @@ def squared_pull_backs(rows: Tensor, weight: Tensor) -> Tensor:
     return _SquaredPullBacks.apply(rows, weight)
 
 
-def _multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+def _multiply(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """ab + bias; the product without a bias may be written to `out`."""
     size, rows, inner = a.shape
     columns = b.shape[2]
     worth = rows * inner * columns >= _WORTH_ONEDNN
     if not (_ONEDNN and worth and a.dtype == torch.float32 and a.device.type == "cpu"):
-        return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
-    result = a.new_empty(size, rows, columns)
+        return torch.bmm(a, b, out=out) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
+    result = a.new_empty(size, rows, columns) if out is None else out
     for cell in range(size):
         shift = None if bias is None else bias[cell]
         result[cell] = torch.ops.mkldnn._linear_pointwise(a[cell], b[cell].mT, shift, "none", [], "")
@@ -70,10 +71,18 @@ def _multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _gradient_of_right(a: Tensor, b: Tensor, gradient: Tensor) -> Tensor:
-    """aᵀg in the memory layout of b, which spares whoever adds to b, or updates it, a transposition."""
+    """aᵀg in the memory layout of b, which spares whoever adds to b, or updates it, a transposition.
+
+    No view where that can be: autograd adds the next gradient in place to what owns its memory, and otherwise
+    makes a third tensor of the size of the weights.
+    """
     if b.stride(-1) == 1:
         return product(a.mT, gradient)
-    return product(gradient.mT, a).mT
+    if torch.is_grad_enabled() or gradient.dtype != b.dtype or torch.is_autocast_enabled(b.device.type):
+        return product(gradient.mT, a).mT
+    result = torch.empty_like(b)
+    _multiply(gradient.mT, a, out=result.mT)
+    return result
 
 
 class _Product(Function):
@@ -115,7 +124,8 @@ class _AffineWithSquares(Function):
         if of_weight is not None:
             (_, weight), factor = ctx.saved_tensors, (2.0 * of_squares).unsqueeze(1)
             add = torch.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
-            of_weight = add(of_weight, weight, factor)
+            # In the weight's precision: under autocast the product has less, and would swallow what is added.
+            of_weight = add(of_weight.to(weight.dtype), weight, factor)
         return of_h, of_weight, of_bias
 
 
@@ -134,7 +144,9 @@ class _SquaredPullBacks(Function):
     def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
         (count, outputs), inputs = rows.shape[1:], weight.shape[1]
         # Multiplications of the forward and backward pass, per cell and output.
-        ctx.by_gram = 2 * outputs * (inputs + count) < 3 * count * inputs
+        # Rounded to less than float32, WᵀW would spoil the short directions of W.
+        exact = not torch.is_autocast_enabled(rows.device.type)
+        ctx.by_gram = exact and 2 * outputs * (inputs + count) < 3 * count * inputs
         image = _multiply(rows, _multiply(weight.mT, weight) if ctx.by_gram else weight.mT)
         ctx.save_for_backward(rows, weight, image)
         return (image * rows).sum(2) if ctx.by_gram else image.square().sum(2)

@@ -19,7 +19,7 @@ def input_gradients(trace: Trace, cotangents: Tensor, *, differentiable: bool = 
     Through the linear layers at the network's end all cotangents go backwards together, by the chain rule
     written out, which computes nothing but this; through what lies before (convolutions) it is a pass of autograd
     each, faster there than all in one batch (measured on a CPU). Needs trace.x to require its gradient unless the
-    network is linear layers alone.
+    network is linear layers alone. differentiable=False is for a trace of which no penalty is taken afterwards.
     """
     gradients, reads, left = cotangents, trace.logits, len(trace.layers)
     with torch.set_grad_enabled(differentiable):

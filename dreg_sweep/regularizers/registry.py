@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args, get_origin
 from torch import Tensor
 
 from dreg_sweep.errors import UserError, unknown_level
-from dreg_sweep.models.mlp import MLP
 from dreg_sweep.models.trace import Network
 from dreg_sweep.regularizers.input_gradients import frobreg, igpen, jacreg, onehot, random_onehot, spectreg
 from dreg_sweep.regularizers.layer_jacobians import dreg
@@ -28,7 +27,9 @@ class Regularizer:
     decay: Callable[..., None] | None = None  # shrinks the weights beside the optimizer
     mask: Callable[..., Tensor] | None = None  # multiplies hidden units
     norm: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None  # divides weight matrices
-    input_gradient: bool = False  # the penalty differentiates in trace.x
+    input_gradient: bool = (
+        False  # the penalty asks for `input_gradients`: x requires its gradient where they need it
+    )
     singular_values: bool = False  # the penalty looks at trace.singular_values
     squared_columns: bool = False  # it looks at those of the weights, which are best had with the products
     classes: bool = False  # it is about class probabilities or single classes
@@ -102,7 +103,7 @@ def refuse_unfit(
         if method.classes and task != "classification":
             raise UserError(f"{name} is about classes, and {dataset} is a {task}; {_fitting(task)}")
         for key, value in method.linear_layers.items():
-            if method.options.get(key) == value and not isinstance(network, MLP):
+            if method.options.get(key) == value and not network.linear_layers_only:
                 raise UserError(f"{key}={value} of {name} needs model=mlp, and this is model={model}")
 
 

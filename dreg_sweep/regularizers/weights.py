@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from dreg_sweep.models.trace import Trace
 
@@ -67,16 +68,15 @@ class _Bilinear(Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        ctx.save_for_backward(u, v)
-        ctx.by_row = weight.stride(-1) == 1
+        ctx.save_for_backward(weight, u, v)
         return (_times(v, weight) * u).sum(1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        u, v = ctx.saved_tensors
+        weight, u, v = ctx.saved_tensors
         v = v * gradient.unsqueeze(1)
-        outer = v.unsqueeze(2) * u.unsqueeze(1) if ctx.by_row else (u.unsqueeze(2) * v.unsqueeze(1)).mT
-        return outer, None, None
+        return torch.mul(v.unsqueeze(2), u.unsqueeze(1), out=torch.empty_like(weight)), None, None
 
 
 def spectral_penalty(trace: Trace) -> Tensor:

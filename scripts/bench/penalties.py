@@ -22,7 +22,7 @@ from dreg_sweep.launch.slots import ARITHMETIC
 HELP = "cost of a training step by regularizer; the parts of a whole cell"
 PACKAGES = ("torch", "numpy")
 BASELINE = "none"
-WARM_UP = 5  # steps that do not count; the first one of a process imports torch's compiler
+WARM_UP = 5  # steps that do not count: they choose kernels and fill caches
 PRODUCT_SECONDS = 0.3  # that a rate is taken over
 
 
