@@ -57,7 +57,7 @@ class Checked:
 class Pilot:
     """To a slot: how long would the first n of these cells take as one stack, for each n of `sizes`?
 
-    A size that cannot be the fastest on that device is passed over.
+    Only of one cell where the network does not stack on that device.
     """
 
     cells: Sequence[Cell]

@@ -234,7 +234,8 @@ def _pilot(message: Pilot, datasets: _Datasets, splits: Splits) -> Piloted:
         first = _assemble(message.cells[:1], message.data_dir, datasets, splits)
         # One split serves all cells: encoding texts takes longer than a pilot, and can wait until they train.
         (split,) = (plan.split for plan in first.plans)
-        for size in _worth_trying(message.sizes, first.network, device.type):
+        # A network that does not stack there is trained cell by cell, whatever the size.
+        for size in message.sizes if first.network.stacks_on(device.type) else [1]:
             _use(message.device)
             stack = _on_splits(message.cells[:size], first.prepared, [split] * size)
             seconds = predict_seconds(
@@ -243,17 +244,6 @@ def _pilot(message: Pilot, datasets: _Datasets, splits: Splits) -> Piloted:
             others = 0 if message.cells[0].train_size is None else (size - 1) * split.x_train.nbytes
             measures.append(Measure(size, seconds, peak_bytes(message.device) + _COPIES[device.type] * others))
     return Piloted(measures)
-
-
-def _worth_trying(sizes: Sequence[int], network: Network, device: str) -> Sequence[int]:
-    """Of these stack sizes those that may be the fastest; always one.
-
-    A network that does not stack there is trained cell by cell whatever the size. One that does on a CPU gains by
-    it: there a lone cell is trained beside a copy.
-    """
-    if not network.stacks_on(device):
-        return [1]
-    return [size for size in sizes if size > 1 or device != "cpu"] or sizes
 
 
 def device_name(device: str) -> str:
