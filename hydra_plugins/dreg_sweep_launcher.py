@@ -4,7 +4,7 @@ Hydra finds plugins in this namespace package only, and imports this file in eve
 environment: what is heavy is imported when it is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -16,20 +16,31 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(BasicSweeper):
-    """The full cross of all axes, handed to the launcher as one batch.
+    """The full cross of all axes, or a union of such crosses, handed to the launcher as one batch.
 
     Hydra's basic sweeper beside two of its habits: it composes every job for a trial, which the launcher does
     anyway before any training, and it writes multirun.yaml, where here each row carries its configuration.
     """
 
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        parts: Sequence[Mapping[str, Any]] | None = None,
+        exclude: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size, dict(params or {}))
+        self._parts, self._exclude = parts, exclude
+
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Expand the axes of the experiment, or of the command line where it names the same, and launch."""
+        """Expand the axes of the experiment and of the command line, and launch."""
+        from dreg_sweep.axes import jobs
+
         assert self.launcher is not None
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
-        return [self.launcher.launch(jobs, initial_job_idx=0)]
+        made = jobs(parser, self.params, self._parts, self._exclude, arguments)
+        return [self.launcher.launch(made, initial_job_idx=0)]
 
 
 class LocalLauncher(Launcher):

@@ -1,0 +1,115 @@
+"""Grids that are more than one cross: unions of crosses, what they leave out, and the command line over both."""
+
+import itertools
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from dreg_sweep.axes import jobs
+from dreg_sweep.compose import compose_grid
+from dreg_sweep.errors import UserError
+
+from .commands import run
+from .composing import loader_and_master
+
+
+def expand(*arguments, params=None, parts=None, exclude=None):
+    """The jobs as sets of overrides."""
+    made = jobs(OverridesParser.create(), params, parts, exclude, arguments)
+    return [frozenset(job) for job in made]
+
+
+def cells(name, *arguments):
+    """The cells of an experiment by key."""
+    arguments = [f"experiment={name}", *arguments]
+    loader, master = loader_and_master(f"experiment={name}")
+    sweeper = master.hydra.sweeper
+    made = jobs(OverridesParser.create(loader), sweeper.params, sweeper.parts, sweeper.exclude, arguments)
+    return {cell.key: cell for cell in compose_grid(loader, master, made).cells}
+
+
+def test_one_cross_is_the_product_of_its_axes_in_their_order():
+    made = jobs(OverridesParser.create(), {"a": "1,2", "b": "x,y"}, None, None, ["seed=range(2)", "b=z"])
+    assert made == [[f"a={a}", "b=z", f"seed={seed}"] for a, seed in itertools.product((1, 2), (0, 1))]
+
+
+def test_parts_are_a_union_of_crosses_with_the_shared_axes():
+    parts = [{"method": "none"}, {"method": "p,q", "strength": "0.1,1"}]
+    made = expand(params={"seed": "0,1"}, parts=parts)
+    plain = [{f"seed={s}", "method=none"} for s in (0, 1)]
+    strong = [{f"seed={s}", f"method={m}", f"strength={v}"} for s in (0, 1) for m in "pq" for v in (0.1, 1)]
+    assert len(made) == len(set(made)) == len(plain) + len(strong)
+    assert set(made) == {frozenset(job) for job in plain + strong}
+
+
+def test_the_command_line_picks_among_the_levels_of_parts_and_replaces_others():
+    grid = {"params": {"seed": "0,1"}, "parts": [{"m": "none"}, {"m": "p", "s": "1e-2,1"}, {"m": "q", "s": "1,2"}]}
+    assert set(expand("m=p", "seed=7", **grid)) == {
+        frozenset({"seed=7", "m=p", "s=0.01"}),
+        frozenset({"seed=7", "m=p", "s=1"}),
+    }
+    picked = expand("m=p,q", "s=0.01", "seed=7", **grid)  # a level is a number, however it is written
+    assert picked == [frozenset({"seed=7", "m=p", "s=0.01"})]
+    free = expand("s=5", "seed=0", params=grid["params"], parts=[{"m": "none"}])
+    assert free == [frozenset({"seed=0", "m=none", "s=5"})]
+
+
+def test_a_level_of_no_part_is_refused_with_the_levels_there_are():
+    with pytest.raises(UserError, match="m=r is in no part of this experiment's grid; choose of: p, q"):
+        expand("m=r", parts=[{"m": "p"}, {"m": "q"}])
+
+
+def test_left_out_is_what_has_a_level_of_every_key_of_an_entry():
+    grid = {"params": {"data": "a,b", "n": "1,2,3"}, "exclude": [{"data": "a", "n": "2,3"}, {"data": "b", "n": 1}]}
+    assert set(expand(**grid)) == {
+        frozenset({"data=a", "n=1"}),
+        frozenset({"data=b", "n=2"}),
+        frozenset({"data=b", "n=3"}),
+    }
+    assert expand("n=4", "data=a", **grid) == [frozenset({"n=4", "data=a"})]
+    with pytest.raises(UserError, match="nothing is left of the grid with data=a n=3"):
+        expand("data=a", "n=3", **grid)
+
+
+@pytest.mark.parametrize("entries", ["dreg", [3], [{}]])
+def test_parts_and_exclusions_that_are_no_axes_are_refused(entries):
+    for name in ("parts", "exclude"):
+        with pytest.raises(UserError, match=f"hydra.sweeper.{name} must be a list of axes"):
+            expand(**{name: entries})
+
+
+def test_the_cells_of_paper_cpu_are_in_its_sequels():
+    paper, readings, seeds = cells("paper_cpu"), cells("readings"), cells("seeds")
+    assert (len(paper), len(readings), len(seeds)) == (960, 4 * 8 * 5 * (5 + 8), 2 * 6 * 8 * 20)
+    assert {key: readings[key].config_hash for key in paper} == {k: c.config_hash for k, c in paper.items()}
+    shared = [key for key in paper if "/relu/" in key or "/gelu/" in key]
+    assert [seeds[key].config_hash for key in shared] == [paper[key].config_hash for key in shared]
+
+
+def test_scarcity_has_every_size_that_a_dataset_has():
+    keys = cells("scarcity")
+    assert len(keys) == 2 * 6 * 5 * (8 * 6 - 1)
+    assert not any(key.startswith("tweet_emotion/") and "train_size=4000" in key for key in keys)
+    assert len(cells("scarcity", "dataset=tweet_emotion")) == 2 * 6 * 5 * 5
+
+
+def test_strength_has_every_method_at_seven_strengths_the_default_among_them():
+    made = cells("strength")
+    assert len(made) == 8 * 5 * 2 * (1 + 5 * 7)
+    paper = cells("paper_cpu", "activation=gelu")
+    assert {key: made[key].config_hash for key in paper} == {k: c.config_hash for k, c in paper.items()}
+    one = cells("strength", "regularizer=dreg", "dataset=mnist", "seed=0", "evaluate_on=test")
+    assert sorted(cell.regularizer.strength for cell in one.values()) == pytest.approx(
+        [10 ** (half / 2) for half in range(-8, -1)], rel=0.06
+    )
+
+
+def test_the_command_line_says_what_cannot_be_picked(tmp_path):
+    arguments = ["-m", "experiment=strength", "regularizer=frobreg", "results_dir=r"]
+    done = run("dreg-sweep", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "dreg-sweep: regularizer=frobreg is in no part of this experiment's grid; choose of: none, weight_decay, "
+        "dropout, spectral_norm, igpen, dreg (hydra.sweeper.parts=null does without the parts)"
+    ]
+    assert not (tmp_path / "r").exists()
