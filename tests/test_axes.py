@@ -95,8 +95,8 @@ def test_scarcity_has_every_size_that_a_dataset_has():
 
 def test_strength_has_every_method_at_seven_strengths_the_default_among_them():
     made = cells("strength")
-    assert len(made) == 8 * 5 * 2 * (1 + 5 * 7)
-    paper = cells("paper_cpu", "activation=gelu")
+    assert len(made) == 8 * 3 * 2 * (1 + 5 * 7)
+    paper = cells("paper_cpu", "activation=gelu", "seed=0,1,2")
     assert {key: made[key].config_hash for key in paper} == {k: c.config_hash for k, c in paper.items()}
     one = cells("strength", "regularizer=dreg", "dataset=mnist", "seed=0", "evaluate_on=test")
     assert sorted(cell.regularizer.strength for cell in one.values()) == pytest.approx(
