@@ -3,7 +3,7 @@
 # Run again, it trains nothing that is already in runs/quickstart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/environment.sh
+source scripts/environment.sh ""
 
 dreg-sweep -m experiment=quickstart results_dir=runs/quickstart "$@"
 dreg-analyze runs/quickstart

@@ -1,0 +1,1 @@
+"""Whether a sweep that was run again says what the published one says."""

@@ -1,0 +1,202 @@
+"""Two results folders cell by cell: equal to the last bit, as near as rounding explains, or neither.
+
+Another kind of processor, or another version of a library, rounds otherwise, and a training amplifies that. What
+another seed does bounds how far: rounding changes neither the initial weights nor the rows and their order, a seed
+changes all three. So where bits may differ, a value of a cell may differ by 4 standard deviations between seeds,
+pooled over the published combinations of that dataset, or by a point of accuracy (1 % of a loss) where that is
+more. Seen with AVX2 in place of AVX-512 on the 240 cells of quickstart: 223 have the same clean accuracy, 214 the
+same noisy one; on digits the root mean square of the differences is 0.0011 (between seeds: 0.0037 and 0.0052), the
+largest 0.0084 (allowed are 0.0149 and 0.0208).
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from dreg_sweep.errors import UserError
+from dreg_sweep.store.files import latest_rows, read_settled
+from dreg_sweep.store.schema import CELLS_SCHEMA
+
+STANDARD_DEVIATIONS = 4.0
+LEAST_BOUND = 0.01
+MEASURES = ("clean_accuracy", "noisy_accuracy", "train_accuracy", "test_loss")
+FIXED = ("status", "steps", "n_test", "n_noisy")  # no rounding changes them
+SAME_QUESTION = ("config_hash", "data_fingerprint")
+# By whom, where and how fast; rows of before there was a choice of precision have none.
+_BOOKKEEPING = ("seconds", "device", "code_version", "code_fingerprint", "torch_version", "error", "precision")
+_COMPARED = [name for name in CELLS_SCHEMA.names if name not in _BOOKKEEPING and name != "cell"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value of one cell that rounding does not explain."""
+
+    cell: str
+    column: str
+    run: object
+    published: object
+    allowed: str  # in words, empty where bits are demanded
+
+    def __str__(self) -> str:
+        return f"{self.cell}: {self.column} {_shown(self.run)}, published {_shown(self.published)}{self.allowed}"
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """shared: cells that both have. missing: published ones that the run lacks; extra: the other way round."""
+
+    shared: int
+    identical: int
+    within: int
+    beyond: int
+    differences: list[Difference]
+    missing: list[str]
+    extra: list[str]
+    other_data: dict[str, int]  # datasets whose fingerprints differ, with their cells
+    other_configuration: dict[str, int]  # keys that differ, with the cells that they differ in
+    largest: dict[str, float] = field(default_factory=dict)  # measure → largest difference, of a loss as a share
+
+    @property
+    def whole(self) -> bool:
+        """Whether every published cell was compared."""
+        return not self.missing
+
+
+def read_cells(folder: Path) -> pd.DataFrame:
+    """The latest row of each cell, indexed by its key, with the columns of the store.
+
+    Errors: `UserError` where there are none or a file cannot be read.
+    """
+    tables, problems = read_settled(folder / "cells", CELLS_SCHEMA.names)
+    for path, reason in problems.items():
+        raise UserError(f"{path} cannot be read ({reason})")
+    if not tables:
+        raise UserError(f"{folder} holds no rows: there is no parquet file in {folder / 'cells'}")
+    frame: pd.DataFrame = latest_rows(list(tables.values())).to_pandas()
+    return frame.set_index("cell").sort_index()
+
+
+def compare_cells(run: pd.DataFrame, published: pd.DataFrame, standard_deviations: float | None) -> CellReport:
+    """Both as `read_cells` gives them. standard_deviations: that a value may differ by; None demands bits."""
+    shared = run.index.intersection(published.index)
+    ours, theirs = run.loc[shared], published.loc[shared]
+    equal = pd.DataFrame({name: _equal(ours[name], theirs[name]) for name in _COMPARED})
+    explained = equal.copy()
+    distances = {name: _distance(name, ours[name], theirs[name]) for name in MEASURES}
+    bounds = {name: pd.Series(0.0, shared) for name in MEASURES}
+    if standard_deviations is not None:
+        bounds = {
+            name: standard_deviations * theirs["dataset"].map(_between_seeds(published, name)).astype(float)
+            for name in MEASURES
+        }
+        bounds = {name: bound.fillna(0.0).clip(lower=LEAST_BOUND) for name, bound in bounds.items()}
+        for name in MEASURES:
+            explained[name] |= distances[name] <= bounds[name]
+        # Counts say what the accuracies say; the text of a configuration what its hash says.
+        explained = explained[[*SAME_QUESTION, *FIXED, *MEASURES]]
+    identical, alike = equal.all(axis=1), explained.all(axis=1)
+    differences = [
+        difference
+        for cell in shared[~alike]
+        for difference in _named(str(cell), ours.loc[cell], theirs.loc[cell], explained.loc[cell], bounds)
+    ]
+    return CellReport(
+        shared=len(shared),
+        identical=int(identical.sum()),
+        within=int((alike & ~identical).sum()),
+        beyond=int((~alike).sum()),
+        differences=differences,
+        missing=list(published.index.difference(run.index)),
+        extra=list(run.index.difference(published.index)),
+        other_data=Counter(theirs.loc[~equal["data_fingerprint"], "dataset"]),
+        other_configuration=Counter(
+            _other_keys(str(ours.at[cell, "config"]), str(theirs.at[cell, "config"]))
+            for cell in shared[~equal["config_hash"]]
+        ),
+        largest={name: float(own.max()) for name, own in distances.items() if own.notna().any()},
+    )
+
+
+def _named(
+    cell: str, ours: pd.Series, theirs: pd.Series, explained: pd.Series, bounds: dict[str, pd.Series]
+) -> list[Difference]:
+    """What of a cell is not explained; of one from another configuration or other data, that alone is told."""
+    if not explained[list(SAME_QUESTION)].all():
+        return []
+    return [
+        Difference(cell, name, ours[name], theirs[name], _allowed(name, bounds, cell))
+        for name in explained.index[~explained]
+    ]
+
+
+def _other_keys(ours: str, theirs: str) -> str:
+    """The keys by which two configurations (JSON) differ."""
+    now, before = json.loads(ours), json.loads(theirs)
+    return ", ".join(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+
+
+def _equal(ours: pd.Series, theirs: pd.Series) -> pd.Series:
+    return (ours == theirs) | (ours.isna() & theirs.isna())
+
+
+def _scaled(name: str, values: pd.Series) -> pd.Series:
+    """A loss by its logarithm, so that differences are shares of it."""
+    numbers = values.astype(float)
+    return numbers.map(math.log, na_action="ignore") if name == "test_loss" else numbers
+
+
+def _distance(name: str, ours: pd.Series, theirs: pd.Series) -> pd.Series:
+    return (_scaled(name, ours) - _scaled(name, theirs)).abs()
+
+
+def _between_seeds(published: pd.DataFrame, name: str) -> pd.Series:
+    """Standard deviation between seeds by dataset, pooled over the combinations; NaN with one seed only."""
+    combination = [re.sub(r"/s\d+(?=/|$)", "", str(cell)) for cell in published.index]
+    variances = _scaled(name, published[name]).groupby([published["dataset"], combination]).var()
+    return variances.groupby("dataset").mean() ** 0.5
+
+
+def _allowed(name: str, bounds: dict[str, pd.Series], cell: str) -> str:
+    """Nothing where bits are demanded."""
+    if name not in bounds or not bounds[name][cell]:
+        return ""
+    share = bounds[name][cell]
+    return f" (may differ by {100 * share:.0f} %)" if name == "test_loss" else f" (may differ by {share:.4f})"
+
+
+def _shown(value: object) -> str:
+    if value is None or value != value:
+        return "null"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def lines(report: CellReport, most: int) -> Sequence[str]:
+    """What to print of a report, at most so many differences one by one."""
+    found = [
+        f"the data differ: {count} cells of {name} are not of the published rows (data_fingerprint)"
+        for name, count in report.other_data.items()
+    ]
+    found += [
+        f"the configuration differs: {keys} in {count} cells" for keys, count in report.other_configuration.items()
+    ]
+    found += [
+        f"cells: {report.shared} compared: {report.identical} identical to the last bit, "
+        f"{report.within} within tolerance, {report.beyond} beyond it"
+    ]
+    if report.identical < report.shared:
+        far = ", ".join(f"{name} {value:.4g}" for name, value in report.largest.items())
+        found.append(f"largest differences: {far} (of a loss as a share)")
+    found += [f"  {difference}" for difference in report.differences[:most]]
+    if len(report.differences) > most:
+        found.append(f"  and {len(report.differences) - most} more")
+    if report.missing:
+        found.append(f"not run: {len(report.missing)} published cells, such as {report.missing[0]}")
+    if report.extra:
+        found.append(f"not published: {len(report.extra)} cells of the run, such as {report.extra[0]}")
+    return found
