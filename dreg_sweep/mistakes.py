@@ -1,6 +1,7 @@
 """Hydra's and OmegaConf's many-line errors as one line that names the mistake and the choices."""
 
 import traceback
+from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -13,7 +14,8 @@ def composition_mistake(error: Exception) -> str | None:
     """The one line for an error of composing a configuration; None for an error that is none of the user's."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, level = str(error.missing_cfg_file).rpartition("/")
-        return str(unknown_level(group, level, error.options))
+        hint = _lacks_its_conf(level) if group == "regularizer" else ""
+        return f"{unknown_level(group, level, error.options)}{hint}"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _bare_refusal(error)
     if isinstance(error, OverrideParseException):
@@ -29,6 +31,14 @@ def composition_mistake(error: Exception) -> str | None:
             )
         return f"{key_error.full_key}: {_first_line(key_error)}"
     return _first_line(error)
+
+
+def _lacks_its_conf(level: str) -> str:
+    """What is missing where a level has its function and no file in conf/."""
+    own = Path(__file__).parent / "regularizers" / f"{level}.py"
+    if not own.is_file() or "\nREGULARIZER" not in own.read_text(encoding="utf-8"):
+        return ""
+    return f"; dreg_sweep/regularizers/{level}.py lacks its conf/regularizer/{level}.yaml"
 
 
 def _hint(error: OmegaConfBaseException) -> str:

@@ -1,6 +1,7 @@
 """What made a result: the version of this code, and a fingerprint of what in it decides a cell's numbers."""
 
 import ast
+import contextlib
 import hashlib
 import subprocess
 from functools import cache
@@ -30,6 +31,7 @@ _REGISTRIES = {
     "model": ("models/registry", "MODELS"),
     "augmentation": ("augment", "AUGMENTATIONS"),
 }
+_DISCOVERED = ("regularizers/registry",)  # registries that files beside them add levels to
 _PACKAGES = ("models", "regularizers")  # where the functions of levels lie beside their registry
 
 
@@ -98,18 +100,21 @@ def _tree(name: str) -> ast.Module:
 def _parts_of_level(module: str, registry: str, level: str) -> list[str]:
     """Digests of a level's entry in its registry, and of all in this package that it reaches.
 
-    What lies in the modules of the engine is digested with them.
+    A level in a file of its own is all of that file. What lies in the modules of the engine is digested with them.
     """
+    table = next(node for node in ast.walk(_definitions(module)[registry]) if isinstance(node, ast.Dict))
     entries = {
         key.value: value
-        for table in ast.walk(_definitions(module)[registry])
-        if isinstance(table, ast.Dict)
         for key, value in zip(table.keys, table.values, strict=True)
         if isinstance(key, ast.Constant)
     }
-    if level not in entries:
-        return [f"{module} without {level}"]  # a level the code does not have is refused before it trains
-    return _with_what_it_reaches(module, entries[level])
+    if level in entries:
+        return _with_what_it_reaches(module, entries[level])
+    own = module.replace("registry", level)
+    if module in _DISCOVERED and _is_module(own):
+        with contextlib.suppress(OSError, SyntaxError, ValueError):  # it cannot be read, or what it imports from
+            return _with_what_it_reaches(own, _tree(own))
+    return [f"{module} without {level}"]  # a level the code does not have is refused before it trains
 
 
 def _with_what_it_reaches(module: str, node: ast.AST) -> list[str]:
@@ -121,7 +126,7 @@ def _with_what_it_reaches(module: str, node: ast.AST) -> list[str]:
         for name in ast.walk(part):
             found = _defined_at(here, name.id) if isinstance(name, ast.Name) else None
             if found is not None and found not in reached:
-                reached[found] = _definitions(found[0])[found[1]]
+                reached[found] = _definitions(found[0])[found[1]] if found[1] else _tree(found[0])
                 todo.append((found[0], reached[found]))
     return [_digest(node), *(f"{at} {name} {_digest(reached[at, name])}" for at, name in sorted(reached))]
 
@@ -133,23 +138,47 @@ def _definitions(module: str) -> dict[str, ast.AST]:
 
 
 def _defined_at(module: str, name: str) -> tuple[str, str] | None:
-    """The module of this package, outside the engine, in which a module's name is defined, and its name there."""
+    """The module of this package, outside the engine, in which a module's name is defined, and its name there.
+
+    Of a name that stands for a module the name there is empty.
+    """
     if module in _ENGINE:
         return None
     if name in _definitions(module):
         return module, name
     for node in _tree(module).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{_PACKAGE.name}."):
+        if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return _defined_at(_module_at(node.module or ""), alias.name)
+                    return _imported_from(node, alias.name, module)
     return None
+
+
+def _imported_from(node: ast.Import | ast.ImportFrom, name: str, module: str) -> tuple[str, str] | None:
+    """`_defined_at` of what an import statement of a module calls by this name."""
+    source = name if isinstance(node, ast.Import) else node.module or ""
+    if isinstance(node, ast.ImportFrom) and node.level:  # dots count from the module's own folder upwards
+        above = [_PACKAGE.name, *module.split("/")][: -node.level]
+        source = ".".join([*above, *([source] if source else [])])
+    if not f"{source}.".startswith(f"{_PACKAGE.name}."):
+        return None
+    if isinstance(node, ast.ImportFrom):
+        found = _defined_at(_module_at(source), name)
+        if found is not None:
+            return found
+        source = f"{source}.{name}"  # then it is a module
+    at = _module_at(source)
+    return (at, "") if _is_module(at) and at not in _ENGINE else None
+
+
+def _is_module(name: str) -> bool:
+    return (_PACKAGE / f"{name}.py").is_file()
 
 
 def _module_at(dotted: str) -> str:
     """`dreg_sweep.models.trace` → `models/trace`; a package is its `__init__`."""
     path = dotted.partition(".")[2].replace(".", "/")
-    return f"{path}/__init__" if (_PACKAGE / path).is_dir() else path
+    return f"{path}/__init__".lstrip("/") if (_PACKAGE / path).is_dir() else path
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -84,7 +84,7 @@ def test_a_model_comes_from_the_options_of_its_file(name):
 @pytest.mark.parametrize(
     ("name", "shape", "changed", "message"),
     [
-        ("vgg", IMAGE, {}, "model=vgg is unknown; choose one of: lenet, lenet_tuned, mlp, resnet"),
+        ("vgg", IMAGE, {}, "model=vgg is unknown; choose one of: lenet, lenet_tuned, mlp"),
         ("lenet", (256,), {}, "LeNet needs images; an input here has the shape 256; choose model=mlp"),
         ("resnet", (1,), {}, "ResNet needs images; an input here has the shape 1; choose model=mlp"),
         ("lenet", (1, 8, 8), {"kernel": 5, "padding": 0}, "images of 8×8 are too small for LeNet's 2 conv"),

@@ -79,6 +79,61 @@ def test_other_levels_and_other_code_do_not_count(fingerprint, module, old, new)
     assert fingerprint() == fingerprint(module, old, new)
 
 
+OWN = ("relu", ("mine",), "mlp")
+MINE = (
+    "from dreg_sweep.regularizers import Regularizer\n{imported}\nREGULARIZER = Regularizer(penalty={function})\n"
+)
+
+
+def with_own_file(tmp_path, text):
+    (tmp_path / "dreg_sweep" / "regularizers" / "mine.py").write_text(text)
+
+
+def test_a_level_in_a_file_of_its_own_is_that_file_and_nothing_elses(fingerprint, tmp_path):
+    others, without, source = fingerprint(), fingerprint(cell=OWN), provenance.source_digest()
+    text = MINE.format(imported="def mine(trace):\n    return trace.losses.mean(1)\n", function="mine")
+    with_own_file(tmp_path, text)
+    own = fingerprint(cell=OWN)
+    assert own not in (without, others)
+    assert fingerprint() == others
+    assert provenance.source_digest() != source
+    assert fingerprint("regularizers/mine.py", "def mine", "# A remark.\ndef mine", cell=OWN) == own
+    for old, new in [("mean(1)", "sum(1)"), ("penalty=mine", "penalty=mine, input_gradient=True")]:
+        changed = fingerprint("regularizers/mine.py", old, new, cell=OWN)
+        assert changed != own
+        own = changed
+    assert fingerprint() == others
+
+
+@pytest.mark.parametrize(
+    ("imported", "function"),
+    [
+        ("from dreg_sweep.regularizers.layer_jacobians import dreg", "dreg"),
+        ("from dreg_sweep.regularizers.layer_jacobians import dreg as other", "other"),
+        ("from dreg_sweep.regularizers import layer_jacobians", "layer_jacobians.dreg"),
+        ("import dreg_sweep.regularizers.layer_jacobians as other", "other.dreg"),
+        ("from .layer_jacobians import dreg", "dreg"),
+        ("from . import layer_jacobians", "layer_jacobians.dreg"),
+        ("from ..regularizers.layer_jacobians import dreg", "dreg"),
+    ],
+)
+def test_what_a_file_of_its_own_imports_counts_too(imported, function, fingerprint, tmp_path):
+    with_own_file(tmp_path, MINE.format(imported=imported, function=function))
+    before = fingerprint(cell=OWN)
+    assert fingerprint("regularizers/outputs.py", "mean(1)", "sum(1)", cell=OWN) == before
+    assert (
+        fingerprint("regularizers/layer_jacobians.py", "stack(terms).sum", "stack(terms).mean", cell=OWN) != before
+    )
+
+
+@pytest.mark.parametrize("text", ["def f(:\n", "x = 1\0", "from dreg_sweep.nonesuch import f\nf()\n"])
+def test_a_file_that_cannot_be_read_is_no_level(text, fingerprint, tmp_path):
+    """Before anything of it trains it is refused, with the reason."""
+    without = fingerprint(cell=OWN)
+    with_own_file(tmp_path, text)
+    assert fingerprint(cell=OWN) == without
+
+
 def test_the_digest_is_the_same_in_every_version_of_python():
     """Computed once, under Python 3.11; `ast.dump` alone would differ in 3.12 and 3.13."""
     source = "def f(x: int = 3, *, y=None) -> str:\n    return f'{x!r:>4}' + u'ä' if x else [*y, 1.5e-3]\n"

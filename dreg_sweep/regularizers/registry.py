@@ -1,12 +1,17 @@
-"""The regularizers: one pure function and one card (its docstring) each, in one explicit dict.
+"""The regularizers: one pure function and one card (its docstring) each, in one dict.
+
+The dict holds those of this package's own files, and `discover` adds what lies beside them: a file NAME.py that
+defines REGULARIZER is the level NAME, and nothing else has to be touched.
 
 The objective of a cell is mean_b loss_b + Σ λ · penalty over the methods it combines; λ of the first may differ
 from cell to cell of a stack.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
 from torch import Tensor
@@ -66,6 +71,32 @@ REGULARIZERS: dict[str, Regularizer] = {
     "spectral_penalty": Regularizer(penalty=spectral_penalty, singular_values=True),
 }
 
+_UNUSABLE: dict[str, str] = {}  # levels that a file was to add → what is wrong with the file
+
+
+def discover(package: str, folders: Iterable[str]) -> None:
+    """Add the REGULARIZER of every module in the package's folders that defines one, as the level of its name.
+
+    A file that cannot be used stops nobody but who asks for its level: `get_regularizer` says what is wrong.
+    """
+    for found in pkgutil.iter_modules(folders):
+        file = f"{package.replace('.', '/')}/{found.name}.py"
+        if found.name in REGULARIZERS:
+            _UNUSABLE[found.name] = f"{file} has the name of a level that is there already; rename the file"
+            continue
+        try:
+            method = getattr(import_module(f"{package}.{found.name}"), "REGULARIZER", None)
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            _UNUSABLE[found.name] = f"{file} cannot be imported ({type(error).__name__}: {reason})"
+            continue
+        if isinstance(method, Regularizer) and method.function is not None:
+            REGULARIZERS[found.name] = method
+        elif method is not None:
+            _UNUSABLE[found.name] = (
+                f"REGULARIZER in {file} must be a Regularizer(…) with one of penalty, decay, mask, norm"
+            )
+
 
 def get_regularizer(
     name: str, strength: float, options: Mapping[str, Any], key: str = "regularizer"
@@ -74,8 +105,15 @@ def get_regularizer(
 
     key: where the configuration holds strength and options, such as `always.dropout`; messages speak of it.
     """
+    factor = key.removesuffix(f".{name}")
+    if name in _UNUSABLE:
+        raise UserError(f"{factor}={name} cannot be used: {_UNUSABLE[name]}")
     if name not in REGULARIZERS:
-        raise unknown_level(key.removesuffix(f".{name}"), name, REGULARIZERS)
+        mistake = unknown_level(factor, name, REGULARIZERS)
+        if key != "regularizer":
+            raise mistake
+        # its file in conf/regularizer/ was found
+        raise UserError(f"{mistake}; dreg_sweep/regularizers/{name}.py with a REGULARIZER would add it")
     method = REGULARIZERS[name]
     low, high = method.strengths
     if not low <= strength <= high:

@@ -1,0 +1,156 @@
+"""A file beside the regularizers that defines REGULARIZER is a level, and concerns nobody else."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import MissingConfigException
+
+import dreg_sweep
+from dreg_sweep import mistakes
+from dreg_sweep.errors import UserError
+from dreg_sweep.regularizers import REGULARIZERS, Regularizer, discover, get_regularizer, registry
+
+LENGTH = """
+from dreg_sweep.regularizers import Regularizer
+
+def length(trace, *, power: int = 1):
+    return trace.logits.norm(dim=2).pow(power).mean(1)
+
+REGULARIZER = Regularizer(penalty=length, classes=True)
+"""
+
+
+@pytest.fixture
+def discovered(tmp_path, monkeypatch):
+    """A package of regularizers with these files, looked at: name → text."""
+    monkeypatch.setattr(registry, "_UNUSABLE", {})
+    monkeypatch.setattr(registry, "REGULARIZERS", dict(REGULARIZERS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def look(**files):
+        package = tmp_path / "methods"
+        package.mkdir()
+        for name, text in {"__init__": "", **files}.items():
+            (package / f"{name}.py").write_text(text)
+        discover("methods", [str(package)])
+        return registry.REGULARIZERS
+
+    yield look
+    for name in [name for name in sys.modules if name.partition(".")[0] == "methods"]:
+        del sys.modules[name]
+
+
+def test_no_file_of_the_package_is_unusable():
+    assert registry._UNUSABLE == {}
+
+
+def test_a_file_adds_the_level_of_its_name(discovered):
+    found = discovered(length=LENGTH, helpers="def helper():\n    pass\n")
+    assert set(found) - set(REGULARIZERS) == {"length"}
+    assert {name: found[name] for name in REGULARIZERS} == REGULARIZERS
+    method = get_regularizer("length", 0.5, {"power": 2})
+    assert method.classes
+    assert method.options == {"power": 2}
+    with pytest.raises(UserError, match=r"regularizer.size is not an option of length; its options: power"):
+        get_regularizer("length", 0.5, {"size": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("def f(:\n", "methods/mine.py cannot be imported (SyntaxError: invalid syntax"),
+        (
+            "import nonesuch\n",
+            "methods/mine.py cannot be imported (ModuleNotFoundError: No module named 'nonesuch')",
+        ),
+        ("raise RuntimeError\n", "methods/mine.py cannot be imported (RuntimeError: )"),
+        ("REGULARIZER = len\n", "REGULARIZER in methods/mine.py must be a Regularizer(…) with one of penalty,"),
+        (
+            "from dreg_sweep.regularizers import Regularizer\nREGULARIZER = Regularizer()\n",
+            "REGULARIZER in methods/mine.py must be a Regularizer(…) with one of penalty,",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_stops_those_who_ask_for_it(text, mistake, discovered):
+    assert set(discovered(mine=text, length=LENGTH)) - set(REGULARIZERS) == {"length"}
+    for key in ("regularizer", "always.mine", "regularizer.also.mine"):
+        with pytest.raises(UserError) as caught:
+            get_regularizer("mine", 0.1, {}, key)
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(f"{key.removesuffix('.mine')}=mine cannot be used: {mistake}")
+    assert get_regularizer("dreg", 0.1, {}).function is REGULARIZERS["dreg"].function
+
+
+def test_a_file_does_not_replace_a_level(discovered):
+    assert discovered(igpen=LENGTH)["igpen"] == REGULARIZERS["igpen"]
+    with pytest.raises(UserError, match=r"methods/igpen.py has the name of a level that is there already"):
+        get_regularizer("igpen", 0.1, {})
+
+
+def test_a_level_without_a_function_is_told_where_it_belongs():
+    with pytest.raises(UserError) as caught:
+        get_regularizer("mine", 0.1, {})
+    assert str(caught.value).startswith("regularizer=mine is unknown; choose one of: confidence_penalty, ")
+    assert str(caught.value).endswith("dreg_sweep/regularizers/mine.py with a REGULARIZER would add it")
+    with pytest.raises(UserError, match=r"^always=mine is unknown; choose one of: [\w, ]+$"):
+        get_regularizer("mine", 0.1, {}, "always.mine")
+
+
+def test_a_function_without_a_file_in_conf_is_told_what_it_lacks(tmp_path, monkeypatch):
+    (tmp_path / "regularizers").mkdir()
+    (tmp_path / "regularizers" / "length.py").write_text(LENGTH)
+    (tmp_path / "regularizers" / "weights.py").write_text("def half(weight): ...")
+    monkeypatch.setattr(mistakes, "__file__", str(tmp_path / "mistakes.py"))
+    said = {
+        name: mistakes.composition_mistake(MissingConfigException("", f"regularizer/{name}", ["none", "dreg"]))
+        for name in ("length", "weights")
+    }
+    refusal = "is unknown; choose one of: dreg, none"
+    lacks = "; dreg_sweep/regularizers/length.py lacks its conf/regularizer/length.yaml"
+    assert said["length"] == f"regularizer=length {refusal}{lacks}"
+    assert said["weights"] == f"regularizer=weights {refusal}"
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """What a script prints in a copy of the package that has the regularizer `length`."""
+    source = Path(dreg_sweep.__file__).parent
+    shutil.copytree(source, tmp_path / "dreg_sweep", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "dreg_sweep" / "regularizers" / "length.py").write_text(LENGTH)
+
+    def output(code):
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+        ).stdout
+
+    return output
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "dreg_sweep.regularizers.length",
+        "dreg_sweep.regularizers.registry",
+        "dreg_sweep.stack",
+        "dreg_sweep.models",
+    ],
+)
+def test_the_order_of_imports_does_not_matter(first, copied):
+    code = (
+        f"import {first}\nfrom dreg_sweep.regularizers import REGULARIZERS, length, registry\n"
+        "print(REGULARIZERS['length'] is length.REGULARIZER, registry._UNUSABLE)"
+    )
+    assert copied(code) == "True {}\n"
+
+
+def test_the_penalty_of_a_discovered_level_is_the_functions_own(discovered):
+    method = discovered(length=LENGTH)["length"]
+    assert isinstance(method, Regularizer)
+    assert method.function is not None
+    trace = type("Trace", (), {"logits": torch.tensor([[[3.0, 4.0], [0.0, 1.0]]])})
+    assert method.function(trace).tolist() == [3.0]
