@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -163,12 +164,30 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     with refusals(path):
         try:
             with temporary.open("wb") as file:
-                pq.write_table(table, file, compression="zstd")
+                pq.write_table(table, file, compression="zstd", **_encodings(table.schema))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Floats with their first bytes together, then their second, …: a history takes a third less room so.
+
+    What does not repeat gains nothing from a dictionary, and what has one cannot be split; the rest keeps it.
+    """
+    leaves = [
+        (f"{field.name}.list.element", field.type.value_type)
+        if pa.types.is_list(field.type)
+        else (field.name, field.type)
+        for field in schema
+    ]
+    floats = [name for name, kind in leaves if pa.types.is_floating(kind)]
+    return {
+        "use_dictionary": [name for name, _ in leaves if name not in floats],
+        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+    }
 
 
 @contextlib.contextmanager
