@@ -120,6 +120,7 @@ def everything():
         ("mixed=1", [0, 1]),
         ("kind=x,z", [0, 2, 3]),
         ("widths=[8]", [0, 2]),
+        ("widths=[8,8],null", [1, 3]),
     ],
 )
 def test_where_on_any_column(condition, rows):
@@ -214,15 +215,16 @@ def test_a_setting_that_varies_in_the_configuration_is_named_and_can_be_picked()
         | {"config": json.dumps({"seed": seed, "model": {"name": "mlp", "widths": widths}, "epochs": 3})}
         for name in ("none", "dreg")
         for seed in (0, 1)
-        for widths in ([8], [16])
+        for widths in ([8, 8], [16])
     ]
     plain = pd.DataFrame(rows)
     frame, configured = with_configured_factors(plain.assign(strength=None, train_size=None, model="mlp"))
     assert configured == ["model.widths"]
     with pytest.raises(
-        UserError, match=r"model.widths has 2 levels for dataset=digits .*--where model.widths=\[8\]"
+        UserError, match=r"model.widths has 2 levels for dataset=digits .*--where model.widths=\[(8, 8|16)\]"
     ):
         refuse_hidden_factors(frame, configured)
-    picked = where(frame, ["model.widths=[8]"])
+    assert len(where(frame, ["model.widths=[8,8],[16]"])) == 8
+    picked = where(frame, ["model.widths=[8,8]"])
     assert len(picked) == 4
     refuse_hidden_factors(picked, configured)

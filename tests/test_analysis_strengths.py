@@ -42,7 +42,7 @@ def test_each_strength_is_a_level_of_its_own_and_a_warning_says_so(tmp_path):
     data = read(file(tmp_path, swept()))
     assert data.grid.levels["regularizer"] == LEVELS
     assert data.grid.done.all()
-    assert data.strengths.by_level["spectreg@0.03"] == Strength("spectreg", 0.03)
+    assert data.strengths.by_level["spectreg@0.03"] == Strength("spectreg", 0.03, "0.03")
     assert data.strengths.levels() == {"dreg": LEVELS[1:3], "spectreg": LEVELS[3:]}
     (line,) = data.warnings
     assert "dreg at 0.01, 0.1; spectreg at 0, 0.001, 0.03, 1" in line

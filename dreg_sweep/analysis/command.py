@@ -170,6 +170,7 @@ def _write_one(results: "Results", out: Path) -> None:
     from dreg_sweep.analysis.output import write_analysis
     from dreg_sweep.analysis.report.render import plain
     from dreg_sweep.analysis.report.summary import claim_table
+    from dreg_sweep.analysis.tables.variants import tallies
 
     with _telling("writing tables and figures"):
         written = write_analysis(results, out)
@@ -179,6 +180,8 @@ def _write_one(results: "Results", out: Path) -> None:
     for table in results.tables[:1]:
         print(f"\n{plain(table)}")
     print(f"\n{_verdicts(claim_table(results).values)}\n")
+    for line in tallies(results.variants):
+        print(line)
     _say(written, out)
 
 

@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 _TABLES = (
     "overall", "ranks", "standing", "rank_tests", "variance", "activation_by_regularizer",
     "activation_by_regularizer_by_group", "dataset_by_regularizer", "noise_ladder", "noise_retained", "scarcity",
-    "scarcity_trend", "size_tests", "strengths", "fits", "off_training", "off_training_reduction", "pressure",
+    "scarcity_trend", "size_tests", "strengths", "tuning", "tuning_ranks", "chosen_strengths",
+    "fits", "off_training", "off_training_reduction", "pressure",
     "bootstrap", "coverage", "not_done", "claims", "tests", "changes", "differing", "conclusions",
-    "claims_compared",
+    "claims_compared", "variants", "variants_claims",
 )  # fmt: skip
 _OF_A_METRIC = ("pairwise", "fragility")  # and `_` and the metric's name
 _FIGURES = (
     "clean_vs_noisy", "forest", "seeds", "critical_difference", "heatmap", "noise", "scarcity", "pressure",
-    "sizes", "strengths", "off_training", "off_training_course", "learning_curves",
+    "sizes", "strengths", "sensitivity", "variants", "off_training", "off_training_course", "learning_curves",
 )  # fmt: skip
 _OF_A_SWEEP = ("forest", "heatmap")  # and `_` and the number of the sweep, in a comparison
 _NUMBERED = (*_OF_A_SWEEP, "fits")  # and `_` and a number

@@ -14,6 +14,7 @@ from dreg_sweep.analysis.chapters.parts import Chapter
 from dreg_sweep.analysis.chapters.pressure import on_the_layers
 from dreg_sweep.analysis.chapters.scarcity import data_scarcity
 from dreg_sweep.analysis.chapters.strengths import by_strength
+from dreg_sweep.analysis.chapters.variants import by_variant, entered
 from dreg_sweep.analysis.claims.reading import Study, built_in
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.pairing import Family, comparisons
@@ -21,6 +22,7 @@ from dreg_sweep.analysis.report.render import Table
 from dreg_sweep.analysis.scores import called
 from dreg_sweep.analysis.study import Data
 from dreg_sweep.analysis.tables import pressure
+from dreg_sweep.analysis.tables.variants import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 class Results:
     """Everything that was computed from one set of rows.
 
-    tests: the frame of `comparisons`. verdicts: the frame of `judge`. chapters: in order. remarks: what the data
-    cannot tell yet, one line each.
+    tests: the frame of `comparisons`. verdicts: the frame of `judge`. variants: each in the place of the main one.
+    chapters: in order. remarks: what the data cannot tell yet, one line each.
     """
 
     data: Data
@@ -41,6 +43,7 @@ class Results:
     study: Study
     tests: "pd.DataFrame"
     verdicts: "pd.DataFrame"
+    variants: tuple[Entry, ...]
     chapters: tuple[Chapter, ...]
     remarks: tuple[str, ...]
 
@@ -57,17 +60,20 @@ def compute(
     grid = data.grid
     tests = comparisons(grid, treatment, family)
     names = [metric.name for metric in grid.metrics]
-    study = study or built_in(treatment, baseline, names, called(grid.metrics))
+    given, study = study, study or built_in(treatment, baseline, names, called(grid.metrics))
     pressed = None
     if data.history is not None:
         pressed = pressure.pressure(grid, data.main, data.history, treatment, baseline)
     evidence = Evidence(grid, data.sizes, family, treatment, tests, data.main, data.history)
+    verdicts = judge(study, evidence)
+    variants = entered(data, treatment, baseline, family, given, tests, verdicts)
     chapters: list[Chapter | None] = [
         headline(data, treatment, family, tests),
         all_at_once(data),
         by_level(data, baseline),
         along_the_ladder(data),
-        by_strength(data, baseline),
+        by_strength(data, treatment, baseline),
+        by_variant(variants, baseline, study),
         data_scarcity(data, treatment, baseline),
         fitted_functions(data, baseline),
         learning_curves(data, baseline),
@@ -83,7 +89,8 @@ def compute(
         family=family,
         study=study,
         tests=tests,
-        verdicts=judge(study, evidence),
+        verdicts=verdicts,
+        variants=tuple(variants),
         chapters=tuple(chapter for chapter in chapters if chapter is not None),
         remarks=tuple(remarks(data, tests)),
     )

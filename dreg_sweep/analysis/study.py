@@ -1,16 +1,16 @@
 """What one analysis is about: the rows of a results folder that were asked for, arranged as grids."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreg_sweep.analysis.audit import DECLARED, TROUBLE, Audit, audit, refuse_unknown_status
+from dreg_sweep.analysis.audit import DECLARED, Audit, audit, refuse_unknown_status
 from dreg_sweep.analysis.claims.reading import BUILT_IN
 from dreg_sweep.analysis.grid import AXES, Grid, State
-from dreg_sweep.analysis.rows import strengths
+from dreg_sweep.analysis.rows import strengths, validation, variants
 from dreg_sweep.analysis.rows.levels import ordered, split
 from dreg_sweep.analysis.rows.reading import load_cells, load_declared, load_fits, load_history, load_noise
 from dreg_sweep.analysis.rows.select import (
@@ -21,7 +21,17 @@ from dreg_sweep.analysis.rows.select import (
     where,
     with_configured_factors,
 )
+from dreg_sweep.analysis.rows.sizes import (
+    at_largest_size,
+    at_sizes_of,
+    has_sizes,
+    refuse_absent,
+    sizes_in,
+    sizes_of,
+)
+from dreg_sweep.analysis.rows.variants import Variants
 from dreg_sweep.analysis.scores import Metric, choose_metrics
+from dreg_sweep.analysis.sweep_audit import SweepAudit
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,59 +41,30 @@ BASELINE = strengths.BASELINE
 
 
 @dataclass(frozen=True)
-class SweepAudit(Audit):
-    """The audit of the largest training sizes, whose lines are about the cells of all sizes.
+class Tried:
+    """Every strength, those that stand beside the fixed ones included, at each dataset's size in the main rows.
 
-    by_size: the audit of each training size, ascending, `WHOLE` for the whole set, sizes without any result
-    included; empty where no dataset has several.
+    strengths: all levels `name@strength`, and those that bear the name of their regularizer. grid: of these and of
+    the regularizers without such levels. held_out: the same by validation rows, None where there are none.
     """
 
-    by_size: dict[float, Audit]
-
-    @property
-    def parts(self) -> dict[float, Audit]:
-        """One audit a size, or the only one, under the key NaN: every cell stands in one of them."""
-        return self.by_size or {float("nan"): self}
-
-    def total(self, state: State) -> int:
-        """How many cells of all sizes are in that state."""
-        return sum(part.count(state) for part in self.parts.values())
-
-    @property
-    def total_expected(self) -> int:
-        """Cells of all sizes that the sweep should have."""
-        return sum(part.expected for part in self.parts.values())
-
-    def lines(self) -> list[str]:
-        """The audit as text; with several sizes the first line adds them up, the others name their size."""
-        if not self.by_size:
-            return super().lines()
-        sizes = ", ".join(map(size_name, self.by_size))
-        lines = [
-            f"{self.total(State.DONE)} of {self.total_expected} cells done at {len(self.by_size)} training sizes "
-            f"({sizes})"
-        ]
-        for size, part in self.by_size.items():
-            said = part.lines() if part.compared else [_without_result(part)]
-            lines += [f"train_size={size_name(size)}: {line}" for line in said]
-        return lines
-
-
-def _without_result(part: Audit) -> str:
-    counted = ((part.count(state), name) for state, name in TROUBLE.items())
-    kinds = ", ".join(f"{count} {name}" for count, name in counted if count)
-    return f"0 of {part.expected} cells done ({kinds}); no table is about this size"
+    strengths: strengths.Strengths
+    grid: Grid
+    held_out: Grid | None
 
 
 @dataclass(frozen=True)
 class Data:
     """Rows that were read and chosen.
 
-    name: what the user called them. cells: all chosen rows, cells without a result included (status missing).
-    main: those of each dataset's largest training size. audit: of `main`, and of every size. sizes: by training
-    size, ascending, `WHOLE` for the whole set, a grid of all cells of that size; without sizes that have no
-    result, and empty where no dataset has several. noise, history, fits: rows of those cells, if any. strengths:
-    the regularizers of all these that are `name@strength`. warnings: one line each.
+    name: what the user called them. cells: all chosen rows, cells without a result included (status missing),
+    without those that `tried` has beside them. main: those of each dataset's largest training size. audit: of
+    `main`, of every size, and of what stands beside them. sizes: by training size, ascending, `WHOLE` for the
+    whole set, a grid of all cells of that size; without sizes that have no result, and empty where no dataset has
+    several. noise, history, fits: rows of those cells, if any. strengths: the regularizers of all these that are
+    `name@strength`. tried: every strength. variants: the regularizers with several settings of their options, of
+    which all of this has the main one. instead: each other variant → the same with that in its place; without
+    those that could not be arranged so. warnings: one line each.
     """
 
     name: str
@@ -95,7 +76,10 @@ class Data:
     history: "pd.DataFrame | None"
     fits: "pd.DataFrame | None"
     strengths: strengths.Strengths
+    tried: Tried
     warnings: tuple[str, ...]
+    variants: Variants = field(default_factory=Variants)
+    instead: "Mapping[str, Data]" = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -114,42 +98,136 @@ def read(
     """Read a results folder or file and arrange what `conditions` keep of it.
 
     columns: our column → the file's. Of a regularizer with several strengths each becomes a level of its own,
-    after the conditions were applied. Raises UserError for whatever cannot be read, is not in the data, or would
-    have to be averaged over silently.
+    after the conditions were applied; where one of them is known to be the fixed one, the others stand beside it,
+    and so do validation rows beside those evaluated on test data, and the other variants of a regularizer beside
+    the main one. Raises UserError for whatever cannot be read, is
+    not in the data, or would have to be averaged over silently.
     """
     rows = load_cells(path, columns, measure=metric, brief=True)
     warnings = list(rows.attrs.get("warnings", ()))
     rows, configured = with_configured_factors(with_declared(rows, load_declared(path, brief=True)))
-    rows = where(rows, conditions)
+    rows, held_out = validation.set_aside(where(rows, conditions))
     metrics = choose_metrics(rows, metric, lower_is_better)
+    found = variants.find(rows, configured)
+    stored = load_noise(path), load_history(path), load_fits(path)
+
+    def arranged(variant: str | None = None) -> Data:
+        held = None if held_out is None else found.kept(held_out, variant)
+        held = None if held is None or held.empty else held
+        return _arranged(str(path), found.kept(rows, variant), held, metrics, configured, stored)
+
+    data = arranged()
+    instead, said = found.instead(arranged)
+    for level, one in instead.items():
+        said += [f"{level}: {line}" for line in one.warnings if line not in data.warnings]
+    return replace(
+        data,
+        audit=replace(data.audit, beside={**data.audit.beside, **_apart(found, instead)}),
+        variants=found,
+        instead=instead,
+        warnings=(*warnings, *found.lines(), *data.warnings, *said),
+    )
+
+
+def _apart(found: Variants, instead: "Mapping[str, Data]") -> dict[str, Audit]:
+    """The audit of each variant's own cells, of each size by itself."""
+    apart: dict[str, Audit] = {}
+    for level, data in instead.items():
+        for size, part in data.audit.parts.items():
+            levels = part.grid.levels["regularizer"]
+            own = [other for other in levels if split(other)[0] == found.by_level[level].regularizer]
+            name = f"{level}, train_size={size_name(size)}" if data.audit.by_size else level
+            apart[name] = Audit(part.grid.restricted({"regularizer": own}), ())
+    return apart
+
+
+def _arranged(
+    name: str,
+    rows: "pd.DataFrame",
+    held_out: "pd.DataFrame | None",
+    metrics: Sequence[Metric],
+    configured: Sequence[str],
+    stored: "tuple[pd.DataFrame | None, pd.DataFrame | None, pd.DataFrame | None]",
+) -> Data:
+    """The rows, one variant of each regularizer, as what an analysis is about.
+
+    held_out: validation rows. stored: rows of noise, history and fits, of these cells and others.
+    """
+    warnings: list[str] = []
     levels = strengths.find(rows)
-    rows = levels.applied(rows)
-    warnings += filter(None, [levels.line(rows)])
+    every = levels.applied(rows)
+    warnings += levels.lines(every)
+    rows = every[~every["regularizer"].isin(levels.beside)].reset_index(drop=True) if levels.beside else every
     scarce = has_sizes(rows, configured)
     main = at_largest_size(rows) if scarce else rows
     refuse_hidden_factors(main, configured)
     by_size = _by_size(rows, metrics, configured) if scarce else {}
     if scarce:
-        _refuse_absent(rows, main)
+        refuse_absent(rows, main)
         warnings.append(
-            f"several training sizes: tables are about the largest of each dataset ({_sizes_of(main)}) "
+            f"several training sizes: tables are about the largest of each dataset ({sizes_of(main)}) "
             "unless they say otherwise; choose another with --where train_size=..."
         )
     state = _audited(main, metrics)
-    noise, history, fits = load_noise(path), load_history(path), load_fits(path)
+    tried, beside, said = _tried(levels, state, main, every, held_out, metrics, configured)
+    warnings += said
+    noise, history, fits = (None if frame is None else levels.applied(frame) for frame in stored)
     noticed = [f"train_size={size_name(size)}: {line}" for size, part in by_size.items() for line in part.warnings]
     return Data(
-        name=str(path),
+        name=name,
         cells=rows,
         main=main,
-        audit=SweepAudit(state.grid, state.warnings, by_size),
+        audit=SweepAudit(state.grid, state.warnings, by_size, beside),
         sizes={size: part.grid for size, part in by_size.items() if part.compared},
-        noise=None if noise is None else levels.applied(noise),
-        history=None if history is None else levels.applied(history),
-        fits=None if fits is None else levels.applied(fits),
-        strengths=levels,
+        noise=noise,
+        history=history,
+        fits=fits,
+        strengths=levels.compared,
+        tried=tried,
         warnings=(*warnings, *(noticed if scarce else state.warnings)),
     )
+
+
+def _tried(
+    levels: strengths.Strengths,
+    state: Audit,
+    main: "pd.DataFrame",
+    every: "pd.DataFrame",
+    held_out: "pd.DataFrame | None",
+    metrics: Sequence[Metric],
+    configured: Sequence[str],
+) -> tuple[Tried, dict[str, Audit], list[str]]:
+    """All strengths, the audits of the cells that are not in `main`, and a line on each warning about them.
+
+    state: the audit of `main`. every: the rows at all strengths. held_out: validation rows, without levels.
+    """
+    beside: dict[str, Audit] = {}
+    said: list[str] = []
+
+    def audited(name: str, rows: "pd.DataFrame") -> Audit:
+        refuse_hidden_factors(rows, configured)
+        beside[name] = _audited(rows, metrics) if _any_done(rows) else _idle(rows)
+        said.extend(f"{name}: {line}" for line in beside[name].warnings)
+        return beside[name]
+
+    grid, chosen = state.grid, None
+    if levels.beside:
+        every = at_sizes_of(main, every)
+        audited("other strengths", every[every["regularizer"].isin(levels.beside)].reset_index(drop=True))
+        grid = _audited(every, metrics).grid
+    if held_out is not None:
+        found = at_sizes_of(main, held_out)
+        found = levels.applied(found[levels.has(found)].reset_index(drop=True))
+        lost = len(held_out) - len(found)
+        unlike = f"; {lost} of them are at strengths or training sizes without test rows" if lost else ""
+        said.append(f"{len(held_out)} validation rows are set aside: they choose strengths, nothing else{unlike}")
+        if len(found) and audited("validation rows", found).compared:
+            chosen = beside["validation rows"].grid
+    return Tried(levels, grid, chosen), beside, said
+
+
+def _any_done(rows: "pd.DataFrame") -> bool:
+    return bool((rows["status"].fillna("done") == "done").any())
 
 
 def with_declared(rows: "pd.DataFrame", declared: "pd.DataFrame | None") -> "pd.DataFrame":
@@ -162,7 +240,7 @@ def with_declared(rows: "pd.DataFrame", declared: "pd.DataFrame | None") -> "pd.
     if waiting.empty:
         return rows
     groups = rows[["dataset", "modality", "regime"]].dropna().drop_duplicates("dataset").set_index("dataset")
-    waiting = waiting.assign(status=DECLARED)
+    waiting = validation.told(waiting.assign(status=DECLARED))
     for name in ("modality", "regime"):
         waiting[name] = waiting["dataset"].map(groups[name])
     waiting = waiting.reindex(columns=rows.columns)
@@ -175,69 +253,15 @@ def with_declared(rows: "pd.DataFrame", declared: "pd.DataFrame | None") -> "pd.
     return pd.concat([rows, waiting], ignore_index=True)
 
 
-def _sizes(rows: "pd.DataFrame") -> "pd.Series[float]":
-    """The training size of each row; a null one is the whole set."""
-    return rows["train_size"].astype("float64").fillna(WHOLE)
-
-
-def has_sizes(rows: "pd.DataFrame", configured: Sequence[str] = ()) -> bool:
-    """Whether some dataset was trained at several sizes.
-
-    That is a design where cells (dataset, activation, regularizer, seed) were trained at several sizes, if not
-    all of them. Raises UserError, by `refuse_hidden_factors`, for a dataset with several sizes and no such cell.
-    """
-    columns = ["dataset", "activation", "regularizer", "seed", "train_size"]
-    cells = rows[columns[:-1]].assign(train_size=_sizes(rows)).drop_duplicates()
-    sizes = cells.groupby("dataset", observed=True)["train_size"].nunique()
-    crossed = set(cells.loc[cells.duplicated(columns[:-1]), "dataset"])
-    for dataset in ordered("dataset", sizes.index[sizes > 1]):
-        if dataset not in crossed:
-            refuse_hidden_factors(rows[rows["dataset"] == dataset], configured)
-    return bool(crossed)
-
-
-def at_largest_size(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows of each dataset's largest training size that has a result; a null size is the whole set."""
-    sizes = _sizes(rows)
-    done = rows["status"].fillna("done") == "done"
-    largest = sizes[done].groupby(rows.loc[done, "dataset"], observed=True).max()
-    wanted = rows["dataset"].map(largest).astype("float64")
-    everything = sizes.groupby(rows["dataset"], observed=True).transform("max")
-    return rows[sizes == wanted.fillna(everything)].reset_index(drop=True)
-
-
-def _refuse_absent(rows: "pd.DataFrame", main: "pd.DataFrame") -> None:
-    """Raise UserError for a regularizer that no dataset has at its largest size, where methods are compared."""
-    known = set(main["regularizer"])
-    absent = [level for level in ordered("regularizer", rows["regularizer"]) if level not in known]
-    if absent:
-        sizes = sorted(_sizes(rows[rows["regularizer"].isin(absent)]).unique().tolist())
-        raise UserError(
-            f"{', '.join(map(str, absent))} has no row at the largest training size of any dataset "
-            f"({_sizes_of(main)}), only at {', '.join(map(size_name, sizes))}: pick sizes that all have with "
-            "--where train_size=..."
-        )
-
-
-def _sizes_of(main: "pd.DataFrame") -> str:
-    """`1000`, or `1000 for mnist, sst2; all for trec6`."""
-    pairs = main[["dataset"]].assign(size=_sizes(main)).drop_duplicates()
-    sizes = sorted(pairs["size"].unique().tolist())
-    if len(sizes) == 1:
-        return size_name(sizes[0])
-    by_size = {size: ordered("dataset", pairs.loc[pairs["size"] == size, "dataset"]) for size in sizes}
-    return "; ".join(f"{size_name(size)} for {', '.join(map(str, names))}" for size, names in by_size.items())
-
-
 def _by_size(rows: "pd.DataFrame", metrics: Sequence[Metric], configured: Sequence[str]) -> dict[float, Audit]:
     """The audit of every training size."""
-    sizes = _sizes(rows)
+    sizes = sizes_in(rows)
     audits: dict[float, Audit] = {}
     for size in sorted(sizes.unique().tolist()):
         part = rows[sizes == size].reset_index(drop=True)
         refuse_hidden_factors(part, configured)
         key = size if size == WHOLE else int(size)
-        audits[key] = _audited(part, metrics) if (part["status"].fillna("done") == "done").any() else _idle(part)
+        audits[key] = _audited(part, metrics) if _any_done(part) else _idle(part)
     return audits
 
 

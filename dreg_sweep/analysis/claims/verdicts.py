@@ -98,7 +98,7 @@ def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     if tests is None or family is not evidence.family or claim.where or claim.method != evidence.treatment:
         part = grid if family.across_metrics else replace(grid, metrics=(metric,))
         tests = comparisons(part, claim.method, family)
-    tests = tests[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name)]
+    tests = tests.loc[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name), list(_READ)]
     return [
         {
             **_ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction),
@@ -108,6 +108,12 @@ def _order(claim: Claim, evidence: Evidence) -> list[Row]:
         else _ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction)
         for unit, side, correction in settings()
     ]
+
+
+_READ = (
+    "unit", "rival", "alternative", "pairs", "mean_difference", "rank_biserial", "p", "p_holm", "floor",
+    "floor_holm", "family",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

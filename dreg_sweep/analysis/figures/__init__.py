@@ -12,9 +12,11 @@ from dreg_sweep.analysis.figures.off_training import gradients_by_place
 from dreg_sweep.analysis.figures.ranks import critical_difference
 from dreg_sweep.analysis.figures.scatter import clean_vs_noisy, pressure
 from dreg_sweep.analysis.figures.seeds import seed_strip
+from dreg_sweep.analysis.figures.sensitivity import sensitivity_curves
 from dreg_sweep.analysis.figures.sizes import size_curves
 from dreg_sweep.analysis.figures.strengths import strength_curves
 from dreg_sweep.analysis.figures.style import save
+from dreg_sweep.analysis.figures.variants import variant_claims
 
 __all__ = [
     "clean_vs_noisy",
@@ -31,6 +33,8 @@ __all__ = [
     "save",
     "scarcity_curves",
     "seed_strip",
+    "sensitivity_curves",
     "size_curves",
     "strength_curves",
+    "variant_claims",
 ]

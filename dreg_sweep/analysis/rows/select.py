@@ -1,6 +1,7 @@
 """Which rows an analysis is about: filters by level, and the refusal to average over an unnamed factor."""
 
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
 ALL = "all"  # how a null train_size is written: the whole training set
 WHOLE = math.inf  # and as a number: more rows than any size
+OPTION = "regularizer."  # starts the name of a setting that is an option of a regularizer
 _CELL = ("dataset", "activation", "regularizer", "seed")
+_COMMA = re.compile(r",(?![^\[]*\])")  # between levels, not within a list such as [64,64]
 
 
 def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
     """The rows that meet every `factor=level` or `factor=level,level`.
 
     Conditions on one factor widen each other (seed=0 and seed=1 keep both seeds), those on different factors
-    narrow. A null level is written `all` for train_size, `null` for any factor. Raises UserError for a
+    narrow. A null level is written `all` for train_size, `null` for any factor. A condition on an option of a
+    regularizer (regularizer.form=local) leaves those alone that have no such option. Raises UserError for a
     condition without "=", an unknown factor or an unknown level; both list the choices.
     """
     wanted: dict[str, list[str]] = {}
@@ -34,7 +38,7 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
             raise UserError(f"--where {condition} is not of the form factor=level, such as train_size=2000")
         if factor not in frame.columns:
             raise unknown_factor(factor, frame)
-        wanted.setdefault(factor, []).extend(level.strip() for level in levels.split(","))
+        wanted.setdefault(factor, []).extend(level.strip() for level in _COMMA.split(levels))
     keep = np.ones(len(frame), dtype=bool)
     for factor, written in wanted.items():
         row_level, names = _levels(factor, frame[factor])
@@ -44,7 +48,11 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
             if name not in names:
                 raise unknown_level(factor, level, dict.fromkeys(names))
             met.add(name)
-        keep &= np.array([name in met for name in names], dtype=bool)[row_level]
+        meets = np.array([name in met for name in names], dtype=bool)[row_level]
+        if factor.startswith(OPTION):
+            have = frame.loc[frame[factor].notna(), "regularizer"].unique()
+            meets |= ~frame["regularizer"].isin(have).to_numpy(dtype=bool)
+        keep &= meets
     kept = frame[keep].reset_index(drop=True)
     if kept.empty:
         asked = " ".join(f"{factor}={','.join(written)}" for factor, written in wanted.items())
@@ -92,6 +100,8 @@ def _as_written(factor: str, level: str, frame: "pd.DataFrame") -> str:
 
     if level == "null":
         return level_name(factor, None)
+    if level.startswith("["):  # as json.dumps spaces a list
+        return ", ".join(part.strip() for part in level.split(","))
     if pd.api.types.is_numeric_dtype(frame[factor]):
         try:
             return level_name(factor, float(level))
@@ -131,9 +141,9 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
     datasets they may (each has its own size), being then part of what the dataset is. A row without a result and
     without a configuration tells nothing of the `configured` columns.
     """
-    told = frame[~_untold(frame)] if configured else frame
+    told = frame[~untold(frame)] if configured else frame
     for factor in ("strength", "train_size", "model", *configured):
-        within = "regularizer" if factor == "strength" or factor.startswith("regularizer.") else "dataset"
+        within = "regularizer" if factor == "strength" or factor.startswith(OPTION) else "dataset"
         pairs = (told if factor in configured else frame)[[within, factor]].drop_duplicates()
         names = pairs[factor].map(lambda value, factor=factor: level_name(factor, value))
         for level in ordered(within, pairs[within]):
@@ -145,7 +155,7 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
                 )
 
 
-def _untold(frame: "pd.DataFrame") -> np.ndarray:
+def untold(frame: "pd.DataFrame") -> np.ndarray:
     """Of each row, whether it has neither a result nor a configuration."""
     if "status" not in frame.columns or "config" not in frame.columns:
         return np.zeros(len(frame), dtype=bool)

@@ -1,4 +1,9 @@
-"""Strengths as levels: a regularizer that was run at several becomes one level a strength, `name@0.03`."""
+"""Strengths as levels: a regularizer that was run at several becomes one level a strength, `name@0.03`.
+
+A sweep names a strength in the keys of its cells (`mnist/relu/dreg/s0/strength=0.01`) unless it is the method's
+default, the one that is fixed before anything is tuned. Where the keys tell which that is, its level keeps the
+bare name, and the other strengths stand beside it: they are tried, not compared.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,20 +21,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "none"  # which has no strength, whatever a row says
+_NAMED = r"/strength(?:s\.[^/=]+)?="  # in the key of a cell whose strength a sweep set
 _SAME = ["regularizer", "dataset", "activation", "train_size", "model"]
 
 
 @dataclass(frozen=True)
 class Strength:
-    """What a level `spectreg@0.03` stands for; value: NaN for rows that name no strength."""
+    """What a level such as `spectreg@0.03` stands for.
+
+    value: NaN for rows that name no strength. written: as the levels of its regularizer write it. fixed: it is the
+    method's default, and the level bears the method's name alone.
+    """
 
     regularizer: str
     value: float
+    written: str
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
 class Strengths:
-    """The levels that stand for a regularizer at one of its strengths, in display order; empty without such."""
+    """The levels that stand for a regularizer at one of its strengths, strengths ascending; empty without such."""
 
     by_level: Mapping[str, Strength]
 
@@ -37,6 +49,31 @@ class Strengths:
     def regularizers(self) -> list[str]:
         """Those that have such levels."""
         return list(dict.fromkeys(strength.regularizer for strength in self.by_level.values()))
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """Regularizer → its level at the fixed strength, where that is known."""
+        return {one.regularizer: level for level, one in self.by_level.items() if one.fixed}
+
+    @property
+    def beside(self) -> list[str]:
+        """The levels at another strength than the fixed one of their regularizer, where that is known."""
+        known = self.fixed
+        return [level for level, one in self.by_level.items() if one.regularizer in known and not one.fixed]
+
+    @property
+    def compared(self) -> "Strengths":
+        """Those of the regularizers without a known fixed strength: their levels are compared with each other."""
+        known = self.fixed
+        return Strengths({level: one for level, one in self.by_level.items() if one.regularizer not in known})
+
+    def has(self, rows: "pd.DataFrame") -> np.ndarray:
+        """Of each row, whether its regularizer has no such levels, or one at the row's strength."""
+        known = {(one.regularizer, _key(one.value)) for one in self.by_level.values()}
+        names = set(self.regularizers)
+        pairs = zip(rows["regularizer"], rows["strength"], strict=True)
+        found = [name not in names or (name, _key(value)) in known for name, value in pairs]
+        return np.array(found, dtype=bool)
 
     def applied(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """The rows (of cells, noise, history or fits) with these levels in their column `regularizer`."""
@@ -54,22 +91,38 @@ class Strengths:
         texts = pa.array(levels, pa.large_string()).take(pa.array(codes.to_numpy()))
         return rows.assign(regularizer=pd.array(texts, dtype=pd.StringDtype("pyarrow")))
 
-    def line(self, rows: "pd.DataFrame") -> str:
-        """One line on what became of the strengths of `rows`, which have these levels; empty without such."""
-        if not self.by_level:
-            return ""
-        listed = "; ".join(
-            f"{name} at {', '.join(self.written(level) for level in levels)}"
-            for name, levels in self.levels().items()
-        )
-        here = rows.loc[rows["regularizer"] == BASELINE, "strength"]
-        also = [level_name("strength", value) for value in here.unique().tolist()]
-        one = middle(next(iter(self.levels().values())))
-        pick = ",".join(dict.fromkeys([*also, level_name("strength", self.by_level[one].value)]))
-        kept = f" ({', '.join(also)} keeps {BASELINE})" if also else ""
-        return (
-            f"several strengths are compared as regularizers of their own ({listed}); pick one with "
-            f"--where strength={pick}{kept}"
+    def lines(self, rows: "pd.DataFrame") -> list[str]:
+        """What became of the strengths of `rows`, which have these levels.
+
+        A line on those that are compared with each other, and one on those that stand beside a fixed one.
+        """
+        found, compared = self.levels(), self.compared.levels()
+        said = []
+        if compared:
+            here = rows.loc[rows["regularizer"] == BASELINE, "strength"]
+            also = [level_name("strength", value) for value in here.unique().tolist()]
+            one = middle(next(iter(compared.values())))
+            pick = ",".join(dict.fromkeys([*also, level_name("strength", self.by_level[one].value)]))
+            kept = f" ({', '.join(also)} keeps {BASELINE})" if also else ""
+            said.append(
+                f"several strengths are compared as regularizers of their own ({self._listed(compared)}); pick "
+                f"one with --where strength={pick}{kept}"
+            )
+        if self.fixed:
+            main = ", ".join(f"{name} at {self.written(level)}" for name, level in self.fixed.items())
+            beside = set(self.beside)
+            others = {name: [level for level in found[name] if level in beside] for name in self.fixed}
+            said.append(
+                f"several strengths: tables are about the fixed one of each method ({main}) unless they say "
+                f"otherwise; the others ({self._listed(others)}) are in the chapter Strengths, and "
+                "--where strength=... picks among all"
+            )
+        return said
+
+    def _listed(self, found: Mapping[str, Sequence[str]]) -> str:
+        """`dreg at 0.01, 0.1; spectreg at 0, 0.001`."""
+        return "; ".join(
+            f"{name} at {', '.join(self.written(level) for level in levels)}" for name, levels in found.items()
         )
 
     def levels(self) -> dict[str, list[str]]:
@@ -80,8 +133,8 @@ class Strengths:
         return found
 
     def written(self, level: str) -> str:
-        """The strength of a level as its name says it."""
-        return level.removeprefix(f"{self.by_level[level].regularizer}{AT}")
+        """The strength of a level as the levels of its regularizer write it."""
+        return self.by_level[level].written
 
 
 def middle(levels: Sequence[str]) -> str:
@@ -94,8 +147,9 @@ def find(rows: "pd.DataFrame") -> Strengths:
     """The levels that the rows need: of each regularizer with several strengths on the same data, under one model.
 
     One whose strength differs only between datasets, activations, models or training sizes has none: whether its
-    strengths may be averaged over is for `select.refuse_hidden_factors` to say. Raises UserError where a
-    regularizer bears the name of such a level already.
+    strengths may be averaged over is for `select.refuse_hidden_factors` to say. The level at the fixed strength,
+    if the keys of the cells tell it, is called as the regularizer. Raises UserError where a regularizer bears the
+    name of such a level already.
     """
     known = rows[["regularizer", "strength"]].drop_duplicates()["regularizer"]
     if known.is_unique:
@@ -106,12 +160,28 @@ def find(rows: "pd.DataFrame") -> Strengths:
     by_level: dict[str, Strength] = {}
     for name in ordered("regularizer", several):
         values = pairs.loc[pairs["regularizer"] == name, "strength"].unique()
+        default = _default(rows.loc[rows["regularizer"] == name, ["cell", "strength"]])
         for value, written in _written(np.sort(values.astype(float)).tolist()).items():
-            level = f"{name}{AT}{written}"
-            if level in set(known):
+            level = str(name) if value == default else f"{name}{AT}{written}"
+            if value != default and level in set(known):
                 raise UserError(f"{name} at strength {written} would be called {level}, as another regularizer is")
-            by_level[level] = Strength(name, value)
+            by_level[level] = Strength(name, value, written, value == default)
     return Strengths(by_level)
+
+
+def _default(rows: "pd.DataFrame") -> float | None:
+    """The strength of the cells whose keys name none, where it is one and all others are named; else None.
+
+    rows: columns cell and strength, of one regularizer.
+    """
+    import pandas as pd
+
+    if rows["cell"].isna().any():
+        return None
+    pairs = rows.assign(named=rows["cell"].str.contains(_NAMED, regex=True).astype(bool))
+    pairs = pairs[["named", "strength"]].drop_duplicates()
+    silent, named = (pairs.loc[pairs["named"] == said, "strength"].tolist() for said in (False, True))
+    return None if len(silent) != 1 or pd.isna(silent[0]) or silent[0] in named else float(silent[0])
 
 
 def _written(values: list[float]) -> dict[float, str]:

@@ -6,7 +6,7 @@ from dreg_sweep.analysis.audit import coverage, trouble_table
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.select import size_name
-from dreg_sweep.analysis.study import SweepAudit
+from dreg_sweep.analysis.sweep_audit import SweepAudit
 from dreg_sweep.analysis.tables.factors import apart
 from dreg_sweep.analysis.tables.wording import text
 
@@ -55,7 +55,10 @@ def _blocks(state: SweepAudit) -> str:
 
 
 def not_done(state: SweepAudit) -> Table | None:
-    """Every cell that is not done, with its training size where there are several; None where all are."""
+    """Every cell that is not done, with its training size where there are several; None where all are.
+
+    A column `beside` says of cells that stand apart from the grid what they are, where there are such.
+    """
     import pandas as pd
 
     parts = []
@@ -65,6 +68,10 @@ def not_done(state: SweepAudit) -> Table | None:
             trouble.insert(0, "train_size", size_name(size))
         if len(trouble):
             parts.append(trouble)
+    for name, part in state.beside.items():
+        trouble = trouble_table(part)
+        if len(trouble):
+            parts.append(trouble.assign(beside=name))
     if not parts:
         return None
     values = pd.concat(parts, ignore_index=True)
@@ -74,6 +81,11 @@ def not_done(state: SweepAudit) -> Table | None:
         caption="missing: asked for, or needed for a full cross, and never run. duplicated: rows of one cell that "
         "disagree. incomplete: done, without one of the measures.",
         values=values,
-        columns=tuple(text(str(name)) for name in values.columns),
+        columns=tuple(_given(str(name)) for name in values.columns),
         block="train_size" if state.by_size else "state",
     )
+
+
+def _given(name: str) -> Column:
+    """A column of texts, some of which are not there."""
+    return Column(name, lambda row: NOTHING if row[name] != row[name] else str(row[name]), numeric=False)

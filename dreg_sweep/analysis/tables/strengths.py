@@ -1,12 +1,16 @@
 """How much hangs on the strength: every regularizer that was run at several, against the baseline."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dreg_sweep.analysis.grid import Grid, paired_differences
 from dreg_sweep.analysis.pairing import UNITS, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
-from dreg_sweep.analysis.rows.strengths import Strengths
+from dreg_sweep.analysis.rows.strengths import Strengths, middle
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.bootstrap import clustered_interval
 from dreg_sweep.analysis.tables.wording import (
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_PANELS = 9  # datasets that the figure shows one by one
+PROBABILITIES = ("dropout",)  # methods whose strength is one
 
 
 def sensitivity(
@@ -115,7 +120,7 @@ def table(grid: Grid, metric: Metric, strengths: Strengths, baseline: Any | None
         values=frame,
         columns=(
             text("regularizer"),
-            Column("strength", lambda row: row["written"], value="strength"),
+            Column("strength", _strength(strengths), value="strength"),
             count("blocks"),
             mean_sd("mean", "sd", metric, metric.name),
             Column("difference", lambda row: signed(row["difference"], metric), value="difference"),
@@ -123,6 +128,66 @@ def table(grid: Grid, metric: Metric, strengths: Strengths, baseline: Any | None
         ),
         block="regularizer",
     )
+
+
+def _strength(strengths: Strengths) -> Callable[[Mapping[str, Any]], str]:
+    fixed = {(name, strengths.written(level)) for name, level in strengths.fixed.items()}
+    return lambda row: row["written"] + " (fixed)" * ((row["regularizer"], row["written"]) in fixed)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Strengths as factors of the one that is fixed, or of the middle one of the grid.
+
+    frame: columns regularizer, factor, value (difference to the baseline), low, high. middle: the regularizers
+    whose fixed strength is not known. odds: those whose strength is a probability, of whose odds the factors are.
+    without: levels that have no place on the axis, as they are written.
+    """
+
+    frame: "pd.DataFrame"
+    middle: tuple[str, ...]
+    odds: tuple[str, ...]
+    without: tuple[str, ...]
+
+
+def relative(grid: Grid, metric: Metric, strengths: Strengths, baseline: Any) -> Relative:
+    """`sensitivity` over all datasets against relative strengths.
+
+    A probability p ends at 1, and what it does is not proportional to it: dropout on the inputs of a linear layer
+    penalizes its weights, to second order, by p / (1 - p) (Wager, Wang & Liang 2013, arXiv 1307.1493). Its
+    factors are therefore those of the odds p / (1 - p). A strength without a positive number for it is left out.
+    """
+    frame = sensitivity(grid, metric, strengths, baseline)
+    one: dict[str, float] = {}
+    for name, levels in strengths.levels().items():
+        one[name] = _amount(name, strengths.by_level[strengths.fixed.get(name, middle(levels))].value)
+    frame["factor"] = [
+        _amount(name, strength) / (one[name] or math.nan)
+        for name, strength in zip(frame["regularizer"], frame["strength"], strict=True)
+    ]
+    there = (frame["factor"] > 0) & np.isfinite(frame["factor"])
+    kept = frame[there & frame["difference"].notna()]
+    lost = frame[~there]
+    names = list(dict.fromkeys(kept["regularizer"]))
+    columns = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+    shown = kept.drop(columns=["low", "high"]).rename(columns=columns)
+    return Relative(
+        shown[["regularizer", "factor", "value", "low", "high"]].reset_index(drop=True),
+        tuple(name for name in names if name not in strengths.fixed),
+        tuple(name for name in names if _is_probability(name)),
+        tuple(f"{row.regularizer} at {row.written}" for row in lost.itertuples()),
+    )
+
+
+def _amount(name: str, strength: float) -> float:
+    """What a strength is on a scale of ratios: itself, or the odds of a probability."""
+    if not _is_probability(name):
+        return strength
+    return strength / (1 - strength) if strength < 1 else math.inf
+
+
+def _is_probability(name: str) -> bool:
+    return name.partition("+")[0] in PROBABILITIES
 
 
 def curves(
