@@ -44,7 +44,8 @@ def jobs(
             if not any(all(chosen.get(key) in axis for key, axis in entry.items()) for entry in left_out):
                 made.append([text for _, _, text in job])
     if not made:
-        raise UserError(f"nothing is left of the grid with {' '.join(arguments) or 'these axes'}")
+        asked = " ".join(arguments) or "these axes"
+        raise UserError(f"the grid has no cells: with {asked} one of its axes has no levels, or all is left out")
     return made
 
 
