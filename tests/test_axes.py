@@ -67,7 +67,7 @@ def test_left_out_is_what_has_a_level_of_every_key_of_an_entry():
         frozenset({"data=b", "n=3"}),
     }
     assert expand("n=4", "data=a", **grid) == [frozenset({"n=4", "data=a"})]
-    with pytest.raises(UserError, match="the grid has no cells: with data=a n=3 one of .* all is left out"):
+    with pytest.raises(UserError, match=r"the grid has no cells: with data=a n=3 one of .* all is left out"):
         expand("data=a", "n=3", **grid)
 
 
