@@ -93,6 +93,7 @@ def curves(table: pd.DataFrame, cells: pd.DataFrame, history: pd.DataFrame) -> F
             marker=look[name].marker, markersize=4, **style,
         )  # fmt: skip
     loss.set(yscale="log", xlabel="epoch", ylabel="training loss, mean of cells", title=f"{middle} epochs")
+    loss.yaxis.set_major_formatter("{x:g}")
     accuracy.axhline(0, color="0.3", linewidth=0.7)
     accuracy.set(xscale="log", xlabel="epochs of a training", title="Other lengths")
     accuracy.set_ylabel(f"test accuracy, points over {middle} epochs")
