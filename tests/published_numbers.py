@@ -31,7 +31,7 @@ _FILE = re.compile(r"[\w./+@-]+\.(?:csv|json)\b")
 # The columns that name rows; others tell what was found.
 _NAMES = {
     "metric", "measure", "regularizer", "rival", "treatment", "dataset", "activation", "unit", "group", "panel",
-    "claim", "effect", "level", "model", "label", "table",
+    "claim", "variant", "effect", "level", "model", "label", "table",
 }  # fmt: skip
 
 _BEFORE, _AFTER = r"(?<![\w+@-])", r"(?![\w+@-])"
