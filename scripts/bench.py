@@ -1,12 +1,13 @@
 """Benchmarks of the sweep runner, one subcommand each.
 
-    python scripts/bench.py throughput | penalties | overhead | memory | gpu [--repeats N] [--json FILE]
+    python scripts/bench.py BENCHMARK [--repeats N] [--json FILE]
 
 `throughput`: cells a minute, beside a plain script under Hydra's basic and joblib launchers. `penalties`: what a
 training step costs under each regularizer, beside none, and with --parts where a whole cell's time goes.
 `overhead`: what launching a cell costs, beside Hydra's launchers, and how that grows. `memory`: what a slot holds
-at most. `gpu`: the paper's grid on a GPU. Each takes --help. Repeats are interleaved, progress is on stderr,
-tables are Markdown on stdout; the JSON file has every measured number.
+at most. `scale`: planning, resuming and looking at a grid of 100,000 cells. `analysis`: dreg-analyze on a million
+rows. `gpu`: the paper's grid on a GPU. Each takes --help. Repeats are interleaved, progress is on stderr, tables
+are Markdown on stdout; the JSON file has every measured number.
 
 Exit codes: 0; 1 where a run failed or is not what it should be; 2 for bad input or a package that is missing.
 """
@@ -15,7 +16,7 @@ import argparse
 import shlex
 import sys
 
-from bench import gpu, memory, overhead, penalties, throughput
+from bench import analysis, gpu, memory, overhead, penalties, scale, throughput
 from bench.machine import begin_as_worker
 from bench.options import file_to_write, positive
 
@@ -27,6 +28,8 @@ BENCHMARKS = {  # with their usual repeats
     "penalties": (penalties, 5),
     "overhead": (overhead, 3),
     "memory": (memory, 3),
+    "scale": (scale, 3),
+    "analysis": (analysis, 3),
     "gpu": (gpu, 3),
 }
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import runpy
@@ -265,13 +266,13 @@ def test_the_peaks_of_a_process_and_its_descendants_are_told_apart(bench):
         f"subprocess.run([sys.executable, '-c', {grandchild!r}])"
     )
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    memory = bench("memory")
+    peaks = bench("peaks").peaks
     with subprocess.Popen(
         [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            found = dict(memory.peaks(process.pid))
+            found = dict(peaks(process.pid))
         finally:
             os.killpg(process.pid, signal.SIGKILL)
     assert sorted(found) == [0, 1, 2]
@@ -322,6 +323,54 @@ def test_overhead_as_a_user_runs_it(bench, monkeypatch, capsys, tmp_path):
     assert record["growth"][0]["seconds"] == [reference]
     for point in record["growth"]:
         assert growth[str(point["cells"])][:3] == pytest.approx(point["seconds"] * 3, abs=0.0051)
+
+
+def test_scale_as_a_user_runs_it(tmp_path):
+    """A grid of 48 cells, 30 of which have copied rows."""
+    printed, record = run("scale", "--cells", "40", "--missing", "18", "--repeats", "1", cwd=tmp_path)
+    (found,) = tables(printed)
+    assert record["cells"] == 48
+    assert list(found) == [
+        "dry run, empty folder", "dry run", "dreg-status", "dreg-status --json", "resume, 18 cells to train",
+        "dreg-status, complete",
+    ]  # fmt: skip
+    agree_with_the_record(found, record)
+
+
+def test_the_analysis_of_many_rows_as_a_user_runs_it(tmp_path):
+    printed, record = run("analysis", "--rows", "1000", "--repeats", "1", cwd=tmp_path)
+    (found,) = tables(printed)
+    kinds = [label.rpartition(", ")[0] for label in found]  # then the room on disk
+    assert kinds == [
+        f"{rows} rows, {kind}" for rows in ("960", "1,152") for kind in ("results folder", "five columns")
+    ]
+    agree_with_the_record(found, record)
+
+
+def agree_with_the_record(found, record):
+    for one in record["whole_commands"]:
+        (repeat,) = one["repeats"]
+        assert numbers(found)[one["label"]] == pytest.approx(
+            [repeat["seconds"]] * 3 + [repeat["peak"] / 2**20] * 3, abs=0.51
+        )
+        assert repeat["seconds"] > 0.1
+        assert repeat["peak"] > 30 * 2**20
+
+
+def test_made_up_rows_are_a_balanced_grid_in_which_dreg_is_better(bench):
+    rows = pd.DataFrame(itertools.chain.from_iterable(bench("analysis").rows(1920)))
+    by_method = rows.groupby("regularizer")["clean_accuracy"].agg(["size", "mean"])
+    assert set(by_method["size"]) == {320}
+    assert by_method["mean"].idxmax() == "dreg"
+    assert not rows["cell"].duplicated().any()
+
+
+def test_the_peak_of_a_command_is_that_of_its_largest_process(bench, tmp_path):
+    child = "import time; held = b'1' * (90 << 20); time.sleep(0.5)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); sys.exit(4)"
+    run = bench("whole_commands").measured([sys.executable, "-c", parent], tmp_path, exit_code=4)
+    assert 90 * 2**20 < run.peak < 140 * 2**20
+    assert run.seconds > 0.5
 
 
 def test_a_command_that_fails_ends_the_benchmark(bench, tmp_path):

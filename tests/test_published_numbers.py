@@ -106,12 +106,19 @@ def _memory(record):
     yield from memory.memory_table(found)
 
 
+def _whole_commands(record):
+    whole = _module("whole_commands")
+    found = {own["label"]: [whole.Run(**repeat) for repeat in own["repeats"]] for own in record["whole_commands"]}
+    yield from whole.run_table("command", found)
+
+
 _PRINTERS = {  # by what only that record holds
     "ms_a_step": _penalties,
     "seconds_a_cell": _parts,
     "accuracies": _throughput,
     "one_cell_seconds": _overhead,
     "peaks": _memory,
+    "whole_commands": _whole_commands,
 }
 
 

@@ -54,7 +54,10 @@ def agreements(script: pd.DataFrame, runner: pd.DataFrame) -> list[Agreement]:
         if script[measure].isna().all() and runner[measure].isna().all():
             continue
         groups = [
-            {pair: list(rows[measure]) for pair, rows in frame.groupby(["activation", "regularizer"], sort=False)}
+            {
+                (str(activation), str(regularizer)): list(rows[measure])
+                for (activation, regularizer), rows in frame.groupby(["activation", "regularizer"], sort=False)
+            }
             for frame in (script, runner)
         ]
         seeds = min(len(values) for group in groups for values in group.values())

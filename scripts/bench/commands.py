@@ -14,10 +14,13 @@ ROOT = Path(__file__).parents[2]
 SWEEP = (str(BIN / "dreg-sweep"), "-m")
 
 
-def timed(command: Sequence[str], folder: Path, watch: Callable[[int], None] | None = None) -> tuple[float, str]:
-    """Wall seconds of the command, run in the folder, and what it said on stderr; ends the benchmark if it fails.
+def timed(
+    command: Sequence[str], folder: Path, watch: Callable[[int], None] | None = None, exit_code: int = 0
+) -> tuple[float, str]:
+    """Wall seconds of the command, run in the folder, and what it said on stderr.
 
-    `watch` is called with the process's number, again and again while it runs.
+    Ends the benchmark where it ends with another exit code. `watch` is called with the process's number, again and
+    again while it runs.
     """
     said = folder / "stderr.txt"
     with open(said, "w") as file:
@@ -33,7 +36,7 @@ def timed(command: Sequence[str], folder: Path, watch: Callable[[int], None] | N
             process.terminate()
             process.wait()
         seconds = time.perf_counter() - started
-    if process.returncode != 0:
+    if process.returncode != exit_code:
         sys.exit(f"bench: exit code {process.returncode} of {typed(command)}\n{said.read_text()[-2000:]}")
     return seconds, said.read_text()
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -185,7 +186,7 @@ def grid(cells: int) -> dict[str, Sequence[str]]:
 def write_sets(folder: Path, rows: int, count: int) -> None:
     """One file of random images under several names, in the shape of MNIST; a sixth as many to test on."""
     rng = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, n in (("train", rows), ("test", max(rows // 6, CLASSES))):
         arrays[f"x_{part}"] = rng.integers(256, size=(n, 28, 28), dtype=np.uint8)
         arrays[f"y_{part}"] = rng.permutation(np.arange(n) % CLASSES)

@@ -17,15 +17,14 @@ from bench import images
 from bench.commands import SWEEP, expect, timed, trained, typed
 from bench.machine import environment
 from bench.options import chosen, perceptrons, positive
+from bench.peaks import need_proc, peaks
 from bench.repeats import interleaved
 from bench.report import command_lines, environment_lines, keep, paragraph, say, spread, table
 from dreg_sweep.config import conf_dir
-from dreg_sweep.errors import UserError
 
 HELP = "peak memory of a slot on a whole training set"
 PACKAGES = ("torch", "numpy")
 LEVELS = ("none", "igpen", "dreg")
-PROC = Path("/proc")
 
 NOTES = """\
 One slot, one stack of {seeds} cells, {rows}, epochs: {epochs}; interleaved repeats: {repeats}. *slot* is the
@@ -61,8 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, and keep the peaks where asked to."""
-    if not (PROC / "self" / "status").exists():
-        raise UserError("the peak memory of other processes is read from /proc, which this system does not have")
+    need_proc()
     tested = environment(PACKAGES)
     known = sorted(path.stem for path in (conf_dir() / "regularizer").glob("*.yaml"))
     levels = chosen("--regularizers", options.regularizers or ",".join(LEVELS), known)
@@ -94,7 +92,8 @@ def run(options: argparse.Namespace) -> int:
             expect(len(trained(results)), options.seeds, command)
             if not highest[2]:
                 sys.exit(f"bench: no worker was seen at {typed(command)}")
-            return Peak(*highest, said_by(stderr))
+            runner, server, slot = highest
+            return Peak(runner, server, slot, said_by(stderr))
 
         found = interleaved(
             list(commands), options.repeats, measure,
@@ -115,28 +114,6 @@ def run(options: argparse.Namespace) -> int:
     }
     keep(options.json, record)
     return 0
-
-
-def peaks(runner: int) -> list[tuple[int, int]]:
-    """(generation, peak resident bytes so far) of a process, its children and its grandchildren that live now."""
-    statuses = {int(entry.name): status_of(entry) for entry in PROC.iterdir() if entry.name.isdigit()}
-    generations = [{runner}, set[int](), set[int]()]
-    for parents, children in itertools.pairwise(generations):
-        children |= {process for process, status in statuses.items() if int(status.get("PPid", 0)) in parents}
-    return [
-        (number, 1024 * int(statuses.get(process, {}).get("VmHWM", "0 kB").split()[0]))
-        for number, generation in enumerate(generations)
-        for process in generation
-    ]
-
-
-def status_of(process: Path) -> dict[str, str]:
-    """The fields of its status file; empty where it has just ended."""
-    try:
-        lines = (process / "status").read_text().splitlines()
-    except OSError:
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def said_by(stderr: str) -> str:

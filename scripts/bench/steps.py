@@ -39,7 +39,9 @@ def training(cells: Sequence[Cell], steps: int) -> _Training:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     parts = ("train", "test")
-    images = {part: rng.integers(256, size=(ROWS, *IMAGE), dtype=np.uint8) for part in parts}
+    images: dict[str, np.ndarray] = {
+        part: rng.integers(256, size=(ROWS, *IMAGE), dtype=np.uint8) for part in parts
+    }
     labels = {part: rng.permutation(np.arange(ROWS) % CLASSES) for part in parts}
     first = cells[0]
     data = ArrayData(first.dataset, "random", labels, images, is_image=True)

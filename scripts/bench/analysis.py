@@ -1,33 +1,32 @@
-"""Times `dreg-analyze` on made-up rows: the paper's 960 cells, and then a million.
-
-    python scripts/scale_analysis.py [--rows 1000000]
+"""`dreg-analyze` on made-up rows: the paper's 960 cells, and then a million.
 
 The rows are those of 4 activations × 6 regularizers × 8 datasets with as many seeds as it takes. Each set of them
 is analysed twice: as a results folder (all columns with each cell's configuration, 50,000 rows a file) and as one
-parquet file with the five columns that suffice. Every run is a fresh process. Prints its wall time and its peak
-resident memory (ru_maxrss) as a Markdown table, with the machine and the versions.
+parquet file with the five columns that suffice.
 """
 
 import argparse
 import json
-import multiprocessing
-import os
-import platform
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from dreg_sweep.arguments import OneLineParser
-from dreg_sweep.errors import UserError
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-PROGRAM = "scale_analysis"
-BIN = Path(sys.executable).parent
-PACKAGES = ("dreg-sweep", "numpy", "pandas", "pyarrow", "scipy", "matplotlib")
+from bench.commands import BIN, typed
+from bench.machine import environment
+from bench.options import positive
+from bench.peaks import need_proc
+from bench.repeats import interleaved
+from bench.report import command_lines, environment_lines, keep, paragraph, say
+from bench.whole_commands import Run, as_record, measured, run_table
+from dreg_sweep.store.schema import CELLS_SCHEMA
+
+HELP = "tables, figures and report of 960 rows and of a million"
+PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib")
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 REGULARIZERS = ("none", "weight_decay", "dropout", "spectral_norm", "igpen", "dreg")
 DATASETS = {
@@ -45,11 +44,14 @@ PAPER = 960
 ROWS_A_FILE = 50_000
 TEST_SIZE = 10_000
 
+NOTES = """\
+Whole processes, imports included; all tables, figures and the report; interleaved repeats: {repeats}. Memory is
+the peak of the process. The rows are made up; as a results folder they have all columns, with each cell's
+configuration."""
+
 
 def rows(total: int) -> Iterator[list[dict[str, object]]]:
     """Made-up rows of the store's format, `ROWS_A_FILE` at a time; dreg is better by half a point."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     for start in range(0, total, ROWS_A_FILE):
         numbers = range(start, min(total, start + ROWS_A_FILE))
@@ -111,11 +113,6 @@ def _row(number: int, clean: int, noisy: int) -> dict[str, object]:
 
 def store(path: Path, total: int) -> None:
     """A results folder."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from dreg_sweep.store.schema import CELLS_SCHEMA
-
     (path / "cells").mkdir(parents=True)
     for place, part in enumerate(rows(total), start=1):
         table = pa.Table.from_pylist(part, schema=CELLS_SCHEMA)
@@ -124,11 +121,6 @@ def store(path: Path, total: int) -> None:
 
 def minimal(path: Path, total: int) -> None:
     """One parquet file with five columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from dreg_sweep.store.schema import CELLS_SCHEMA
-
     names = ("activation", "regularizer", "dataset", "seed", "clean_accuracy")
     schema = pa.schema([CELLS_SCHEMA.field(name) for name in names])
     with pq.ParquetWriter(path, schema) as file:
@@ -142,68 +134,51 @@ FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
 }
 
 
-def measured(path: Path, out: Path, total: int) -> tuple[float, float]:
-    """Seconds and MiB of one analysis; ends the command where it was not what it should be."""
-    command = [str(BIN / "dreg-analyze"), str(path), "--out", str(out)]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 or f"{total} of {total} cells done" not in printed:
-        sys.exit(f"{PROGRAM}: exit code {process.returncode} of {' '.join(command)}\n{printed[-2000:]}")
-    return seconds, usage.ru_maxrss / 2**10
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The one that no other benchmark has."""
+    parser.add_argument(
+        "--rows", type=positive, default=1_000_000, metavar="N",
+        help=f"in whole seeds of {len(COMBINATIONS)}; by default %(default)s",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print the table, and keep the numbers where asked to."""
+    need_proc()
+    tested = environment(PACKAGES)
+    whole = -(-options.rows // len(COMBINATIONS)) * len(COMBINATIONS)
+    commands = {}
+    with tempfile.TemporaryDirectory() as name:
+        for total, (kind, (file, make)) in product(sorted({PAPER, whole}), FORMATS.items()):
+            path = Path(name) / str(total) / file
+            path.parent.mkdir(exist_ok=True)
+            make(path, total)
+            out = path.with_name(f"out_{path.stem}")
+            label = f"{total:,} rows, {kind}, {bytes_of(path) / 2**20:.1f} MiB"
+            commands[label] = [str(BIN / "dreg-analyze"), str(path), "--out", str(out)]
+
+        def measure(label: str) -> Run:
+            return measured(commands[label], Path(name))
+
+        found = interleaved(
+            list(commands), options.repeats, measure, lambda label, run: f"{run.seconds:.1f} s, {label}"
+        )
+    lines = {label: typed(command).replace(f"{name}/", "") for label, command in commands.items()}
+    say(
+        run_table("rows", found), paragraph(NOTES.format(repeats=options.repeats)), environment_lines(tested),
+        command_lines([options.command, *lines.values()]),
+    )  # fmt: skip
+    record: Mapping[str, object] = {
+        "command": options.command,
+        "repeats": options.repeats,
+        "environment": tested,
+        "whole_commands": as_record(found, lines),
+    }
+    keep(options.json, record)
+    return 0
 
 
 def bytes_of(path: Path) -> int:
     """Of a file or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    options = OneLineParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--rows", type=int, default=1_000_000, help=f"in whole seeds of {len(COMBINATIONS)}")
-    return options
-
-
-def main() -> int:
-    """The command."""
-    try:
-        options = parser().parse_args()
-        if options.rows < 1:
-            raise UserError(f"--rows {options.rows}: at least 1")
-    except UserError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    whole = -(-options.rows // len(COMBINATIONS)) * len(COMBINATIONS)
-    print("| rows | given as | on disk | time | peak memory |\n| ---: | :--- | ---: | ---: | ---: |", flush=True)
-    # A child's ru_maxrss includes what its parent held when it was started: rows are made elsewhere.
-    with tempfile.TemporaryDirectory() as name, multiprocessing.get_context("spawn").Pool(1) as elsewhere:
-        for total, (kind, (file, make)) in product(dict.fromkeys([PAPER, whole]), FORMATS.items()):
-            path = Path(name) / str(total) / file
-            path.parent.mkdir(exist_ok=True)
-            elsewhere.apply(make, (path, total))
-            seconds, memory = measured(path, path.parent / f"out_{path.stem}", total)
-            size = f"{bytes_of(path) / 2**20:.1f} MiB"
-            print(f"| {total:,} | {kind} | {size} | {seconds:.1f} s | {memory:.0f} MiB |", flush=True)
-    print(f"\n- CPU: {cpu_model()}, {os.cpu_count()} cores\n- Python: {platform.python_version()}")
-    print("\n".join(f"- {package}: {version(package)}" for package in PACKAGES))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
