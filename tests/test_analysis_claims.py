@@ -217,7 +217,9 @@ def test_claims_share_the_declared_family_where_it_covers_them(tmp_path):
 
 def test_the_built_in_study_has_every_sentence_and_others_get_the_obvious_claims():
     study = built_in("dreg", "none", ["overall", "clean", "noisy"])
-    assert [claim.id for claim in study.claims] == ["A1", "A2", "A3", "A4", "B", "C1", "C2", "C3", "D", "E"]
+    assert [claim.id for claim in study.claims] == [
+        "A1", "A2", "A3", "A4", "A2b", "A4b", "B", "C1", "C2", "C3", "D", "E",
+    ]  # fmt: skip
     assert study.claims[2].rivals == ("none", "weight_decay", "igpen")
     general = built_in("mine", "none", ["clean"])
     assert [(claim.kind, claim.method, claim.rivals) for claim in general.claims] == [

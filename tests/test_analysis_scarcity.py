@@ -10,6 +10,7 @@ from dreg_sweep.analysis.pairing import UNITS
 from dreg_sweep.analysis.rows.select import ALL, WHOLE
 from dreg_sweep.analysis.study import read
 from dreg_sweep.analysis.tables.scarcity import advantages, by_size, crossed, lacking, tables, trend
+from dreg_sweep.analysis.tables.scarcity_fragility import without_each_dataset
 from tests.grids import grid_of, loaded, made_up
 
 SMALL = {"activations": ("relu", "gelu"), "regularizers": ("none", "igpen", "dreg"), "seeds": range(3)}
@@ -162,3 +163,33 @@ def test_a_treatment_without_a_size_ends_in_a_sentence(tmp_path):
 def test_one_grid_is_no_curve(tmp_path):
     grid = grid_of(made_up(datasets=A, **SMALL), tmp_path)
     assert lacking({100: grid}, "dreg").startswith("Only one training size has a result")
+
+
+def test_the_trend_without_each_dataset(tmp_path):
+    """dreg's gain falls on mnist and stays what it is on three others; its test is that of their rows alone."""
+    gain = {"mnist": {100: 60, 200: 30, 400: 0}, "cifar10": 10, "sst2": 20, "trec6": 30}
+
+    def right(dataset, size):
+        own = gain[dataset]
+        return own[size] if isinstance(own, dict) else own
+
+    rows = pd.concat([at(size, tuple(gain), right) for size in (100, 200, 400)], ignore_index=True)
+    grids = grids_of(tmp_path, rows)
+    metric = next(metric for metric in grids[100].metrics if metric.name == "clean")
+    found = without_each_dataset(grids, metric, "dreg").set_index(["rival", "left_out"])
+    assert set(found.index.get_level_values("rival")) == {"none", "igpen"}
+    none = found.loc["none"]
+    assert none["datasets"].to_dict() == {"nothing": 4, **dict.fromkeys(gain, 3)}
+    # In points, of 1,000 test rows: (6 + 1 + 2 + 3) / 4 at 100 rows, (0 + 1 + 2 + 3) / 4 at 400.
+    assert none.loc["nothing", ["smallest", "largest"]].tolist() == pytest.approx([3.0, 1.5])
+    assert none.loc["mnist", ["smallest", "largest", "slope"]].tolist() == pytest.approx([2.0, 2.0, 0.0])
+    assert none.loc["trec6", ["smallest", "largest"]].tolist() == pytest.approx([3.0, 1.0])
+    alone = trend(grids_of(tmp_path, rows[rows["dataset"] != "sst2"]), metric, "dreg")
+    alone = alone[alone["unit"] == "dataset"].set_index("rival")
+    assert none.loc["sst2", ["p", "p_reverse"]].tolist() == alone.loc["none", ["p", "p_reverse"]].tolist()
+
+
+def test_three_datasets_are_too_few_to_leave_one_out(tmp_path):
+    rows = pd.concat([at(size, A, lambda d, s: 4000 // s) for size in (100, 200, 400)], ignore_index=True)
+    grids = grids_of(tmp_path, rows)
+    assert without_each_dataset(grids, grids[100].metrics[0], "dreg") is None

@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 
 from dreg_sweep.analysis.command import main
-from dreg_sweep.analysis.figures import sensitivity_curves
 from dreg_sweep.analysis.grid import State
 from dreg_sweep.analysis.rows.strengths import find
 from dreg_sweep.analysis.study import read
-from dreg_sweep.analysis.tables.strengths import relative
 from dreg_sweep.analysis.tables.tuning import chosen_strengths, gains, gains_table, tuning
 from dreg_sweep.analysis.tables.tuning_ranks import finding, ranks, ranks_table
 from dreg_sweep.analysis.tuning import best, picked
@@ -38,7 +36,7 @@ def rows(effects, part="test", fixed=FIXED, **arguments):
     parts = [base]
     for method, strengths in effects.items():
         for strength, by_dataset in strengths.items():
-            gain = dict(zip(SHAPE["datasets"], by_dataset, strict=True))
+            gain = dict(zip(shape["datasets"], by_dataset, strict=True))
 
             def effect(dataset, activation, seed, gain=gain):
                 return gain[dataset]
@@ -222,7 +220,59 @@ def test_a_test_cell_that_diverged_takes_its_block_from_every_rule(tmp_path):
     frame.loc[lost, "status"] = "diverged"
     row = clean(gains(tuned(tmp_path, frame))).loc["dreg"]
     assert row["blocks"] == 3
-    assert row["each_gain"] == pytest.approx(1.5)
+    assert row["each_gain"] == pytest.approx((1 + 1 + 2) / 3)
+
+
+def test_test_rows_do_not_say_what_may_be_chosen(tmp_path):
+    frame = both()
+    lost = (frame["strength"] == 1.0) & (frame["evaluated_on"] == "test")
+    frame.loc[lost, "status"] = "diverged"
+    found = tuned(tmp_path, frame)
+    assert clean(chosen_strengths(found)).loc["dreg", ["all datasets", "mnist", "sst2"]].tolist() == [
+        "1",
+        "0.1",
+        "1",
+    ]
+    row = clean(gains(found)).loc["dreg"]
+    assert row["blocks"] == 2  # sst2's choice has no test result
+    assert (row["fixed_gain"], row["each_gain"]) == pytest.approx((3.0, 1.0))
+    assert np.isnan(row["one_gain"])
+    order = clean(ranks(found))
+    assert order["one_rank"].dropna().to_dict() == {"none": 2, "dropout": 1}
+    assert order["each_rank"].to_dict() == {"none": 3, "dropout": 1, "dreg": 2}
+    caption = ranks_table(found).caption
+    assert "and so left out: dreg (clean, one for all)" in caption
+    assert "2 of 4 at the least" in caption
+
+
+def test_test_rows_at_one_strength_are_no_tuning(tmp_path):
+    frame = both()
+    asked = (frame["evaluated_on"] == "test") & (frame["regularizer"] == "dreg") & (frame["strength"] != 0.01)
+    frame.loc[asked, "status"] = "failed"
+    found = tuned(tmp_path, frame, treatment="dropout")
+    assert found.methods == ["dropout"]
+    assert "dreg" in found.untuned
+
+
+def test_ranks_of_all_rules_are_over_the_same_blocks(tmp_path):
+    frame = both()
+    frame = frame[
+        (frame["evaluated_on"] == "test") | (frame["regularizer"] != "dreg") | (frame["dataset"] != "mnist")
+    ]
+    order = clean(ranks(tuned(tmp_path, frame)))  # nothing chooses for mnist
+    assert order["blocks"].tolist() == [2, 2, 2]
+    means = order.loc["none", ["fixed_mean", "one_mean", "each_mean"]]
+    assert means.tolist() == pytest.approx([61.05] * 3)
+
+
+def test_means_and_gains_agree_where_blocks_are_uneven(tmp_path):
+    frame = both()
+    gone = (frame["cell"] == "mnist/gelu/none/s0") & (frame["evaluated_on"] == "test")
+    row = clean(gains(tuned(tmp_path, frame[~gone]))).loc["dreg"]
+    assert row["blocks"] == 3
+    for rule in ("fixed", "one", "each", "oracle"):
+        assert row[f"{rule}_mean"] - row["baseline_mean"] == pytest.approx(row[f"{rule}_gain"])
+    assert row["fixed_gain"] == pytest.approx((3.0 + 0 + 0) / 3)  # in the blocks of mnist and sst2
 
 
 def test_methods_without_validation_rows_are_named_and_not_tuned(tmp_path):
@@ -232,7 +282,7 @@ def test_methods_without_validation_rows_are_named_and_not_tuned(tmp_path):
     assert found.methods == ["dreg"]
     assert found.untuned == ("dropout", "igpen")
     assert (
-        "Not tuned, for want of validation rows at several strengths: dropout, igpen."
+        "Not tuned, for want of validation and test rows at several strengths: dropout, igpen."
         in gains_table(found).caption
     )
     assert set(ranks(found)["regularizer"]) == {"none", "dreg"}
@@ -362,57 +412,3 @@ def test_claims_find_their_rivals_at_the_fixed_strengths(tmp_path):
     first = claims[(claims["claim"] == "A1") & claims["primary"]].iloc[0]
     assert first["observed"] == "holds: place 1 of 6"
     assert "over 5 rivals" in first["family"]
-
-
-def test_relative_strengths(tmp_path):
-    data = read(file(tmp_path, rows({**TEST, "igpen": {0.0: (0, 0), 0.3: (5, 5), 3.0: (1, 1)}})), metric="clean")
-    found = relative(data.tried.grid, data.grid.metrics[0], data.tried.strengths, "none")
-    by_method = {name: own["factor"].tolist() for name, own in found.frame.groupby("regularizer")}
-    assert by_method["dreg"] == pytest.approx([1, 10, 100])
-    assert by_method["dropout"] == pytest.approx([0.25, 1])  # odds 1/4 and 1
-    assert by_method["igpen"] == pytest.approx([1, 10])  # the lower of the two in the middle, without 0
-    assert (found.middle, found.odds, found.without) == (("igpen",), ("dropout",), ("igpen at 0",))
-    values = found.frame.set_index(["regularizer", "factor"])["value"]
-    assert values.loc["dreg"].tolist() == pytest.approx([1.5, 0.75, 0.5])
-
-
-def curve(**columns):
-    names = ["a"] * 3 + ["b"] * 2
-    frame = pd.DataFrame({"regularizer": names, "factor": [0.1, 1.0, 10.0, 1.0, 3.0]})
-    return frame.assign(value=[1.0, 2, 1.5, 0.5, 1.4], low=-1.0, high=3.0).assign(**columns)
-
-
-def drawn(frame):
-    figure = sensitivity_curves(frame, title="t", xlabel="x", ylabel="y", mark="fixed strength")
-    return figure, figure.axes[0]
-
-
-def test_curves_are_named_beside_the_axes_and_apart():
-    figure, axes = drawn(curve())
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    assert lines["a"].get_xdata().tolist() == [0.1, 1, 10]
-    assert lines["b"].get_ydata().tolist() == [0.5, 1.4]
-    assert axes.get_xscale() == "log"
-    assert axes.get_yscale() == "linear"
-    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text() in ("a", "b")}
-    assert boxes["a"].y0 > boxes["b"].y0
-    assert not boxes["a"].overlaps(boxes["b"])
-    assert max(box.x1 for box in boxes.values()) <= figure.bbox.x1
-    (mark,) = (line for line in axes.get_lines() if line.get_gid() == "fixed")
-    assert list(mark.get_xdata()) == [1, 1]
-
-
-def test_a_collapse_does_not_hide_the_other_strengths():
-    _, axes = drawn(curve(value=[-60.0, 2, 1.5, 0.5, 1.4], low=-61.0))
-    assert axes.get_yscale() == "symlog"
-    assert axes.get_ylim()[0] < -61
-    assert {-1.0, 0.0, 1.0} <= set(axes.get_yticks())
-
-
-def test_curves_leave_gaps_and_refuse_what_has_no_logarithm():
-    _, axes = drawn(curve(value=[1.0, np.nan, 2.0, np.nan, np.nan]))
-    assert [text.get_text() for text in axes.texts if text.get_text() in ("a", "b")] == ["a"]
-    with pytest.raises(ValueError, match="positive number"):
-        drawn(curve(factor=[0.0, 1, 2, 3, 4]))
-    with pytest.raises(ValueError, match="more than one row for regularizer a, factor 1"):
-        drawn(curve(factor=[1.0, 1.0, 2, 3, 4]))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _TABLES = (
     "overall", "ranks", "standing", "rank_tests", "variance", "activation_by_regularizer",
     "activation_by_regularizer_by_group", "dataset_by_regularizer", "noise_ladder", "noise_retained", "scarcity",
-    "scarcity_trend", "size_tests", "strengths", "tuning", "tuning_ranks", "chosen_strengths",
+    "scarcity_trend", "scarcity_fragility", "size_tests", "strengths", "tuning", "tuning_ranks",
+    "tuning_fragility", "chosen_strengths",
     "fits", "off_training", "off_training_reduction", "pressure",
     "bootstrap", "coverage", "not_done", "claims", "tests", "changes", "differing", "conclusions",
     "claims_compared", "variants", "variants_claims",

@@ -29,11 +29,15 @@ Chosen = Mapping[
 ]  # dataset → the level that stands for the method there; a dataset without one is left out
 
 
-def tuned(strengths: Strengths, held_out: Grid) -> dict[str, list[str]]:
-    """The methods with validation results at several strengths: name → levels, strengths ascending."""
+def tuned(strengths: Strengths, held_out: Grid, test: Grid) -> dict[str, list[str]]:
+    """The methods with results at several strengths, both on validation and on test rows.
+
+    Name → the levels with validation results, strengths ascending: test rows do not say what may be chosen.
+    """
     found = {
         name: [level for level in levels if level in held_out.compared]
         for name, levels in strengths.levels().items()
+        if sum(level in test.compared for level in levels) > 1
     }
     return {name: levels for name, levels in found.items() if len(levels) > 1}
 
@@ -101,18 +105,22 @@ def _preference(strengths: Strengths, level: str) -> tuple[float, float]:
 def picked(grid: Grid, chosen: Mapping[Any, Chosen]) -> Grid:
     """The grid whose regularizers are choices: name → dataset → the level of `grid` that stands for it there.
 
-    Where nothing is chosen the cells are outside. Only blocks in which all of the names have a result are kept.
+    A name none of whose choices has a result is left out. Only blocks in which all others have a result are kept.
     """
     shape = (len(chosen), *grid.state.shape[1:])
     state = np.full(shape, State.OUTSIDE, dtype=grid.state.dtype)
     numerators = {name: np.zeros(shape, dtype=values.dtype) for name, values in grid.numerators.items()}
     for row, levels in enumerate(chosen.values()):
         for column, dataset in enumerate(grid.levels["dataset"]):
-            if dataset in levels:
+            if levels.get(dataset) in grid.levels["regularizer"]:
                 place = grid.place("regularizer", levels[dataset])
                 state[row, column] = grid.state[place, column]
                 for name, values in numerators.items():
                     values[row, column] = grid.numerators[name][place, column]
+    some = (state == State.DONE).any(axis=(1, 2, 3))
+    state = state[some]
     shared = (state == State.DONE).all(axis=0)
     state = np.where((state == State.DONE) & ~shared, np.uint8(State.OUTSIDE), state)
-    return replace(grid, levels={**grid.levels, "regularizer": list(chosen)}, state=state, numerators=numerators)
+    names = [name for name, any_done in zip(chosen, some.tolist(), strict=True) if any_done]
+    kept = {name: values[some] for name, values in numerators.items()}
+    return replace(grid, levels={**grid.levels, "regularizer": names}, state=state, numerators=kept)

@@ -7,7 +7,7 @@ from dreg_sweep.analysis.chapters.parts import Chapter, Drawing
 from dreg_sweep.analysis.rows.select import ALL, size_name
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.study import Data
-from dreg_sweep.analysis.tables import scarcity, sizes
+from dreg_sweep.analysis.tables import scarcity, scarcity_fragility, sizes
 from dreg_sweep.analysis.tables.wording import heading, sentences
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def data_scarcity(data: Data, treatment: Any, baseline: Any | None = None) -> Ch
     waiting = (f"Nothing is known yet about train_size={idle}, which has no result.",) if idle else ()
     metric = data.grid.metrics[0]
     curve, _, tables = scarcity.tables(data.sizes, metric, treatment)
+    fragile = scarcity_fragility.table(data.sizes, metric, treatment)
     tested = sizes.table(data.sizes, metric, treatment, baseline)
     paired = scarcity.unit_of(scarcity.crossed(data.sizes)[0]).short
     numbered, beside = _numbered(curve)
@@ -42,7 +43,7 @@ def data_scarcity(data: Data, treatment: Any, baseline: Any | None = None) -> Ch
         ),
     )
     drawings = [*_means(data, metric, paired), advantage]
-    return Chapter("Data scarcity", waiting, (*tables, *([tested] if tested else [])), tuple(drawings))
+    return Chapter("Data scarcity", waiting, (*tables, *filter(None, [fragile, tested])), tuple(drawings))
 
 
 def _means(data: Data, metric: Metric, paired: str) -> list[Drawing]:

@@ -8,7 +8,7 @@ from dreg_sweep.analysis.pairing import UNITS, primary_unit
 from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.study import Data
-from dreg_sweep.analysis.tables import strengths, tuning, tuning_ranks
+from dreg_sweep.analysis.tables import strengths, tuning, tuning_fragility, tuning_ranks
 from dreg_sweep.analysis.tables.wording import heading, sentences
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ def by_strength(data: Data, treatment: Any, baseline: Any | None) -> Chapter | N
     if found is None:
         return Chapter("Strengths", (), (table,), drawings)
     said = tuple(filter(None, [tuning_ranks.finding(found)]))
-    tables = (tuning.gains_table(found), tuning_ranks.ranks_table(found), tuning.chosen_table(found), table)
+    assert data.tried.held_out is not None  # or nothing were tuned
+    fragile = tuning_fragility.table(found, data.tried.held_out, metric)
+    tables = (
+        tuning.gains_table(found), tuning_ranks.ranks_table(found), *([fragile] if fragile else []),
+        tuning.chosen_table(found), table,
+    )  # fmt: skip
     return Chapter("Strengths", said, tables, drawings)
 
 

@@ -34,7 +34,7 @@ class Tuning:
 
     grid: test rows of every strength. baseline, treatment: levels of it, the latter by its method's name. chosen:
     metric name → method → rule → dataset → level. untuned: methods without validation results at several
-    strengths.
+    strengths, or without test results at several.
     """
 
     grid: Grid
@@ -65,22 +65,17 @@ def tuning(
     """
     if held_out is None or baseline is None or baseline not in grid.compared:
         return None
-    levels = {
-        name: [level for level in own if level in grid.compared]
-        for name, own in tuned(strengths, held_out).items()
-    }
-    if not any(levels.values()):
+    levels = tuned(strengths, held_out, grid)
+    if not levels:
         return None
     chosen = {
-        metric.name: {
-            name: choices(name, own, strengths, grid, held_out, metric) for name, own in levels.items() if own
-        }
+        metric.name: {name: choices(name, own, strengths, grid, held_out, metric) for name, own in levels.items()}
         for metric in grid.metrics
     }
     base = strengths.by_level[treatment].regularizer if treatment in strengths.by_level else treatment
     known = [strengths.by_level[level].regularizer for level in grid.compared if level in strengths.by_level]
     single = [str(level) for level in grid.compared if level not in strengths.by_level and level != baseline]
-    untuned = [name for name in dict.fromkeys([*known, *single]) if not levels.get(name)]
+    untuned = [name for name in dict.fromkeys([*known, *single]) if name not in levels]
     return Tuning(grid, strengths, baseline, base, chosen, tuple(untuned))
 
 
@@ -95,7 +90,7 @@ def gains(found: Tuning) -> "pd.DataFrame":
     Columns metric, regularizer, fixed_strength, one_strength, blocks, baseline_mean; mean and gain (over the
     baseline) of each rule, such as each_gain; change (by dataset − fixed), change_low, change_high (95 % bootstrap
     over the primary unit), pairs (of that unit). All in the metric's printed unit, over the blocks in which the
-    baseline and the method under every rule have a result.
+    baseline and the method under every rule have a result; a rule none of whose choices has one is null.
     """
     import pandas as pd
 
@@ -108,14 +103,11 @@ def gains(found: Tuning) -> "pd.DataFrame":
             row: dict[str, Any] = {"metric": metric.name, "regularizer": method}
             row |= {f"{rule}_strength": _one(found, by_rule, rule) for rule in ("fixed", "one")}
             row["blocks"] = int(grid.complete.sum())
-            for rule in ("baseline", *by_rule):
-                if (rule,) in means:
-                    row[f"{rule}_mean"] = percent(means[(rule,)], metric)
-            for rule in by_rule:
-                own = paired_differences(grid, metric, rule, "baseline", unit.factors)
-                if len(own):
-                    row[f"{rule}_gain"] = percent(own.mean, metric)
-            if "fixed" in by_rule:
+            for (rule,), value in means.items():
+                row[f"{rule}_mean"] = percent(value, metric)
+                if rule != "baseline":
+                    row[f"{rule}_gain"] = percent(metric.sign * (value - means["baseline",]), metric)
+            if {"fixed", "each"} <= set(grid.levels["regularizer"]):
                 row |= _change(grid, metric, unit.factors)
             rows.append(row)
     numbers = ["baseline_mean", *(f"{rule}_{what}" for rule in RULES for what in ("mean", "gain"))]
@@ -184,7 +176,7 @@ def gains_table(found: Tuning) -> Table:
             else "",
             _TIES,
             untuned(found),
-            _uneven(found, frame["blocks"].tolist()),
+            uneven(found, frame["blocks"].tolist()),
             about(found.grid, pairs=True),
         ),
         values=frame,
@@ -207,13 +199,14 @@ def _strength(name: str, header: str) -> Column:
 def untuned(found: Tuning) -> str:
     """A sentence on the methods that were not tuned; empty where all were."""
     return (
-        f"Not tuned, for want of validation rows at several strengths: {listed(found.untuned)}."
+        f"Not tuned, for want of validation and test rows at several strengths: {listed(found.untuned)}."
         if found.untuned
         else ""
     )
 
 
-def _uneven(found: Tuning, blocks: Sequence[int]) -> str:
+def uneven(found: Tuning, blocks: Sequence[int]) -> str:
+    """A sentence on the blocks that means are over; empty where they are over all."""
     every = found.grid.complete.size
     if all(count == every for count in blocks):
         return ""

@@ -9,7 +9,7 @@ from dreg_sweep.analysis.pairing import UNITS, Family, comparisons, primary, pri
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.scores import Metric
-from dreg_sweep.analysis.tables.tuning import HOW, Tuning, baseline, untuned
+from dreg_sweep.analysis.tables.tuning import HOW, Tuning, baseline, uneven, untuned
 from dreg_sweep.analysis.tables.wording import about, number, p_text, percent, sentences, text
 from dreg_sweep.analysis.tuning import CHOICES, RULES, picked
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def ranks(found: Tuning) -> "pd.DataFrame":
     """Metric × method, and the baseline: place, mean and the treatment's test under each rule but the oracle.
 
-    Columns metric, regularizer; for each rule its rank (1 is the best mean; equal means share the better place),
-    mean, difference (the treatment's gain over this one), p and p_holm (`comparisons`, one-sided: the treatment is
-    better; primary unit), floor, floor_holm and pairs, such as each_p_holm. Over the blocks in which all of them
-    have a result under that rule.
+    Columns metric, regularizer, blocks; for each rule its rank (1 is the best mean; equal means share the better
+    place), mean, difference (the treatment's gain over this one), p and p_holm (`comparisons`, one-sided: the
+    treatment is better; primary unit), floor, floor_holm and pairs, such as each_p_holm. Over the blocks in which
+    all of them have a result under every rule; a method none of whose choices has one is left out of that rule.
     """
     import pandas as pd
 
@@ -32,16 +32,30 @@ def ranks(found: Tuning) -> "pd.DataFrame":
     rows: list[dict[str, Any]] = []
     for metric in found.grid.metrics:
         lines: dict[Any, dict[str, Any]] = {name: {"metric": metric.name, "regularizer": name} for name in names}
+        by_method = found.chosen[metric.name]
+        grid = picked(
+            found.grid,
+            {
+                (rule, name): by_method[name][rule] if name in by_method else baseline(found)
+                for rule in rules
+                for name in names
+            },
+        )
         for rule in rules:
-            own = {method: by_rule[rule] for method, by_rule in found.chosen[metric.name].items()}
-            grid = picked(found.grid, {name: own.get(name, baseline(found)) for name in names})
-            for name, told in _standing(grid, metric, found.treatment).items():
+            for name, told in _standing(_under(grid, rule), metric, found.treatment).items():
                 lines[name] |= {f"{rule}_{key}": value for key, value in told.items()}
-        rows += lines.values()
+        rows += [{**line, "blocks": int(grid.complete.sum())} for line in lines.values()]
     kinds = {"rank": "Int64", "pairs": "Int64"}
     keys = ("rank", "mean", "difference", "p", "p_holm", "floor", "floor_holm", "pairs")
     columns = {f"{rule}_{key}": kinds.get(key, "float64") for rule in rules for key in keys}
-    return pd.DataFrame(rows, columns=["metric", "regularizer", *columns]).astype(columns)
+    return pd.DataFrame(rows, columns=["metric", "regularizer", "blocks", *columns]).astype(columns)
+
+
+def _under(grid: Grid, rule: str) -> Grid:
+    """The part of a grid of (rule, method) that is about one rule, its regularizers called by their methods."""
+    own = [level for level in grid.levels["regularizer"] if level[0] == rule]
+    part = grid.restricted({"regularizer": own})
+    return replace(part, levels={**part.levels, "regularizer": [method for _, method in own]})
 
 
 def _standing(grid: Grid, metric: Metric, treatment: Any) -> dict[Any, dict[str, Any]]:
@@ -99,12 +113,24 @@ def ranks_table(found: Tuning) -> Table:
             HOW,
             _tests(found, frame, rules),
             untuned(found),
+            _left_out(frame, rules),
+            uneven(found, frame["blocks"].tolist()),
             about(found.grid, pairs=True),
         ),
         values=frame,
         columns=tuple(columns),
         block="metric",
     )
+
+
+def _left_out(frame: "pd.DataFrame", rules: Sequence[str]) -> str:
+    """A sentence on the methods without a result at what a rule chooses; empty where all have one."""
+    lost = [
+        f"{row['regularizer']} ({row['metric']}, {RULES[rule]})"
+        for rule in rules
+        for row in frame[frame[f"{rule}_mean"].isna()].to_dict("records")
+    ]
+    return f"Without a test result at what is chosen, and so left out: {', '.join(lost)}." if lost else ""
 
 
 def _tests(found: Tuning, frame: "pd.DataFrame", rules: Sequence[str]) -> str:
