@@ -136,3 +136,11 @@ def test_the_figure_draws_means_and_bars_side_by_side():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["500", "1,000", "20,000"]
     with pytest.raises(ValueError, match="positive"):
         size_curves(frame.assign(train_size=0).iloc[:1], title="x", ylabel="y")
+
+
+def test_without_bars_the_marks_of_one_size_stand_at_the_size():
+    frame = pd.DataFrame([(m, s, 90.0 + i) for i, m in enumerate(METHODS) for s in (500, 1000)])
+    frame = frame.set_axis(["method", "train_size", "mean"], axis=1).assign(low=np.nan, high=np.nan)
+    axes = size_curves(frame, title="x", ylabel="y").axes[0]
+    for line in axes.get_lines():
+        np.testing.assert_allclose(line.get_xdata(), np.log([500, 1000]))

@@ -14,6 +14,7 @@ from dreg_sweep.analysis.report.render import csv
 from dreg_sweep.analysis.results import compute
 from dreg_sweep.analysis.rows.levels import split
 from dreg_sweep.analysis.study import read, roles
+from dreg_sweep.analysis.tables.variants import Entry, untold
 from dreg_sweep.errors import UserError
 from tests.grids import REGULARIZERS, made_up
 
@@ -170,7 +171,7 @@ def test_the_command_says_which_variant_a_claim_holds_of(tmp_path, capsys):
     folder = written(tmp_path, swept())
     assert main([str(folder)]) == 0
     said = capsys.readouterr()
-    # Eight datasets, all as claimed or all against it: p = 5 · 2/256. A2b, A4b, C2, C3, D and E lack what they need.
+    # Eight datasets, all as claimed or all against it: p = 5 · 2/256. The six others lack what they need.
     assert "dreg: 5 reproduced, 1 contradicted, 6 undecided\n" in said.out
     assert "dreg[cumulative]: 0 reproduced, 6 contradicted, 6 undecided\n" in said.out
     assert "dreg[mean]: 0 reproduced, 0 contradicted, 12 undecided\n" in said.out
@@ -369,6 +370,26 @@ def test_the_figure_has_a_mark_a_claim_and_a_difference_a_variant():
     assert points.get_ydata().tolist() == [0, 1]
     assert claims.get_ylim() == gains.get_ylim()
     assert claims.get_position().y0 == pytest.approx(gains.get_position().y0)
+
+
+def test_the_figure_tells_no_data_from_undecided():
+    marked = VERDICTS.assign(D=["no data", "undecided"])
+    claims, _ = variant_claims(marked, DIFFERENCES, title="x", xlabel="gain").axes
+    marks = {tuple(map(round, text.get_position())): text.get_text() for text in claims.texts}
+    assert (marks[2, 0], marks[2, 1]) == ("–", "?")
+
+
+def test_claims_of_which_the_data_tell_nothing_are_told_apart():
+    """One training size says nothing about scarcity (D); equal means say something (A), however little."""
+    verdicts = pd.DataFrame(
+        {
+            "claim": ["A", "A", "D"],
+            "primary": [True, False, True],
+            "observed": ["does not hold: place 2 of 2", "holds: place 1 of 2", "the data have one training size"],
+        }
+    )
+    entry = Entry("dreg", None, "dreg", None, None, verdicts)
+    assert untold([entry]).loc["dreg"].to_dict() == {"A": False, "D": True}
 
 
 def test_the_figure_without_differences_has_verdicts_alone():

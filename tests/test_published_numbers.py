@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.published_numbers import Block, Source, Table, blocks_of, read_source, unexplained
@@ -194,6 +195,54 @@ def test_a_wrong_digit_is_noticed(page, sources):
     for kind, least in (("tables", 0.98), ("text", 0.7)):
         found = noticed(page, sources)[kind]
         assert sum(found) >= least * len(found), kind
+
+
+SEEDS = {"unit": "seed", "side": "one-sided", "correction": "none"}
+VERDICT_COLUMNS = {  # head → the rows of a claims.csv that it prints, and whose it is
+    "by datasets": ({"primary": True}, "paper_cpu"),
+    "by 5 seeds": (SEEDS, "paper_cpu"),
+    "by 20 seeds, relu and gelu": (SEEDS, "seeds"),
+}
+PUBLISHED = ("paper_cpu", "seeds", "scarcity")
+BY_SIZE = {"paper_cpu": "scarcity", "seeds": None}  # who has what D is about
+
+
+def verdict_table():
+    """Claim → head → what the table of claims must print."""
+    read = {
+        name: pd.read_csv(ROOT / f"results/{name}/analysis/claims.csv")
+        for name in ("paper_cpu", "seeds", "scarcity")
+    }
+    found = {}
+    for claim in read["paper_cpu"]["claim"].unique():
+        found[claim] = {}
+        for head, (wanted, owner) in VERDICT_COLUMNS.items():
+            name = BY_SIZE[owner] if claim == "D" else owner
+            if name is None:
+                found[claim][head] = "–"
+                continue
+            rows = read[name][read[name]["claim"] == claim]
+            for column, value in wanted.items():
+                rows = rows[rows[column] == value]
+            (row,) = rows.to_dict("records")
+            bold = "**" if row["verdict"] != "undecided" else ""
+            impossible = " †" if head == "by datasets" and not row["can_reach"] else ""
+            found[claim][head] = f"{bold}{row['verdict']}{bold}{impossible}"
+    return found
+
+
+@pytest.mark.parametrize("page", ["README.md", "results/README.md"])
+def test_the_table_of_claims_prints_every_verdict(page):
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| claim |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([entry.strip() for entry in line.strip("|").split("|")])
+    head, _, *body = rows
+    printed = {row[0]: {name: row[head.index(name)] for name in VERDICT_COLUMNS} for row in body}
+    assert printed == verdict_table()
 
 
 SOURCE = Source(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_DIAMONDS = " Diamonds: mean of all datasets and its interval over datasets."
 _TOTAL = "; the last row is the mean over datasets with the 95 % bootstrap interval over datasets"
 
 
@@ -56,7 +57,7 @@ def headline(data: Data, treatment: Any, family: Family, tests: "pd.DataFrame") 
                     treatment=str(treatment),
                     title=f"{treatment} against each rival{'' if several else f' on {only}'}: {first.label}",
                     xlabel=f"difference{f' in {first.difference_unit}' if first.difference_unit else ''}",
-                    note="",
+                    note=f"Bars: intervals over seeds.{_DIAMONDS if several else ''}",
                 ),
             )
         )

@@ -81,8 +81,8 @@ def _sensitivity(data: Data, metric: Metric, baseline: Any | None) -> tuple[Draw
         "sensitivity",
         title,
         sentences(
-            f"The {gain}, positive is better: mean over datasets, activations and seeds, with the 95 % band "
-            f"of a bootstrap over {unit.short}, too narrow rather than too wide with few of them.",
+            f"The {gain}, positive is better: mean over datasets, activations and seeds, with the 95 % "
+            f"interval of a bootstrap over {unit.short}, too short rather than too long with few of them.",
             f"Strengths as factors of the {mark}."
             if not relative.middle or mark != _FIXED
             else f"Strengths as factors of the fixed one; of {listed(relative.middle)}, whose fixed strength is "

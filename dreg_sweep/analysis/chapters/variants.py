@@ -85,6 +85,7 @@ def by_variant(entries: Sequence[Entry], baseline: Any | None, study: Study) -> 
     if claims is not None:
         tables.append(claims)
         verdicts = variants.primary_verdicts(judged).drop(columns="sentence").T
+        verdicts = verdicts.mask(variants.untold(judged), figures.NO_DATA)
         frame = tables[0].values
         frame = frame[frame["variant"].isin(verdicts.index)]
         drawings = (_drawing(judged, verdicts, frame, baseline),)
@@ -110,7 +111,7 @@ def _drawing(
         lambda: figures.variant_claims(
             verdicts,
             frame[["variant", "difference", "low", "high"]],
-            title=f"Claims that hold of each variant of {regularizer}",
+            title=f"What became of the claims with each variant of {regularizer}",
             xlabel=f"{metric.label} minus that of {baseline}{unit}",
         ),
     )

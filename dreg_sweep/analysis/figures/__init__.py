@@ -16,9 +16,10 @@ from dreg_sweep.analysis.figures.sensitivity import sensitivity_curves
 from dreg_sweep.analysis.figures.sizes import size_curves
 from dreg_sweep.analysis.figures.strengths import strength_curves
 from dreg_sweep.analysis.figures.style import save
-from dreg_sweep.analysis.figures.variants import variant_claims
+from dreg_sweep.analysis.figures.variants import NO_DATA, variant_claims
 
 __all__ = [
+    "NO_DATA",
     "clean_vs_noisy",
     "courses",
     "critical_difference",

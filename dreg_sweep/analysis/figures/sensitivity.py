@@ -22,10 +22,10 @@ _STEPS = (1, 2, 5)
 
 @drawn
 def sensitivity_curves(frame: pd.DataFrame, *, title: str, xlabel: str, ylabel: str, mark: str) -> Figure:
-    """A gain over the baseline against relative strengths (log axis), a line with a band for each regularizer.
+    """A gain over the baseline against relative strengths (log axis), a line with bars for each regularizer.
 
     frame: columns regularizer, factor (positive), value, low, high; 1 is marked with a line that `mark` names. A
-    NaN limit leaves a point without its band, a NaN value is a gap. Where some values are far larger than most,
+    NaN limit leaves a point without its bar, a NaN value is a gap. Where some values are far larger than most,
     the upright axis is linear around 0 and logarithmic beyond, and its title says so.
     Raises ValueError for a missing column, no rows, a factor that is not positive, or two rows for one point.
     """
@@ -80,7 +80,7 @@ def sensitivity_curves(frame: pd.DataFrame, *, title: str, xlabel: str, ylabel: 
 def _curve(axes: Axes, line: pd.DataFrame, style: Style, name: Any, order: float) -> tuple[float, float] | None:
     """Draw a method; its last point, None without any."""
     x, y, low, high = (numbers(line[column]) for column in ("factor", "value", "low", "high"))
-    axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=order - 1.5)
+    axes.vlines(x, low, high, color=style.colour, alpha=0.5, linewidth=1.0, zorder=order - 1.5)
     axes.plot(
         x,
         y,
@@ -153,12 +153,16 @@ def _spread(heights: np.ndarray, apart: float, room: float) -> list[float]:
 
 
 def _linear(values: np.ndarray) -> float | None:
-    """Half the linear part of the upright axis, a round number near the median; None where all of it can be."""
+    """Half the linear part of the upright axis, a round number; None where all of it can be.
+
+    It holds the largest gain, for it is gains that a reader compares, and half of all values.
+    """
     sizes = np.abs(values[values != 0])
     if not sizes.size or sizes.max() <= _WIDE_RANGE * np.median(sizes):
         return None
-    power = 10.0 ** np.floor(np.log10(np.median(sizes)))
-    return float(max(step * power for step in _STEPS if step * power <= np.median(sizes)))
+    held = max(float(np.median(sizes)), float(values.max()))
+    power = 10.0 ** np.floor(np.log10(held))
+    return float(min(step * power for step in (*_STEPS, 10) if step * power >= held * (1 - 1e-9)))
 
 
 def _beyond(values: np.ndarray, linear: float) -> tuple[float, float]:
@@ -167,13 +171,14 @@ def _beyond(values: np.ndarray, linear: float) -> tuple[float, float]:
 
 
 def _ticks(limits: tuple[float, float], linear: float) -> tuple[list[float], list[str]]:
-    """0, ± `linear`, and beyond it 1, 2, 5 of each decade, or its powers of ten where those would be too many."""
+    """0, ± `linear` and its half, beyond it 1, 2, 5 of each decade, or powers of ten where those are too many."""
     decades = np.ceil(np.log10(max(map(abs, limits)) / linear)) + 1
     sizes = [step * 10.0**power for power in range(-12, 13) for step in _STEPS]
     if decades > 3:
         sizes = [10.0**power for power in range(-12, 13)]
     beyond = sorted({linear, *(size for size in sizes if size > linear * 1.001)})
+    sizes = [linear / 2, *beyond]
     places = [
-        place for place in [*(-size for size in reversed(beyond)), 0.0, *beyond] if limits[0] <= place <= limits[1]
+        place for place in [*(-size for size in reversed(sizes)), 0.0, *sizes] if limits[0] <= place <= limits[1]
     ]
     return places, [labelled([place])[0] for place in places]

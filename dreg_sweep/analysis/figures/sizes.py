@@ -21,8 +21,8 @@ def size_curves(frame: pd.DataFrame, *, title: str, ylabel: str) -> Figure:
     """A measure over the number of training rows (log scale), a line with bars a regularizer.
 
     frame: columns method, train_size (positive), mean, low, high; methods appear in the frame's order. The marks
-    of one size stand side by side, so that their bars can be told apart. A NaN limit leaves a point without its
-    bar, a NaN mean is a gap.
+    of one size stand side by side where there are bars, so that these can be told apart. A NaN limit leaves a
+    point without its bar, a NaN mean is a gap.
     Raises ValueError for a missing column, no rows, a size that is not positive, or two rows for one method and
     size.
     """
@@ -35,7 +35,8 @@ def size_curves(frame: pd.DataFrame, *, title: str, ylabel: str) -> Figure:
     names = [f"{size:,.0f}" for size in sizes]
     logs = np.log(sizes)
     span = float(np.ptp(logs)) or 1.0
-    spread = _APART * (len(methods) - 1)
+    apart_by = _APART if finite(frame["low"], frame["high"]).size else 0.0
+    spread = apart_by * (len(methods) - 1)
     scale = (WIDE - spread - 0.3) / span
     apart = np.diff(logs) * scale
     wide = np.array([text_width(a) + text_width(b) for a, b in pairwise(names)]) / 2
@@ -76,7 +77,7 @@ def size_curves(frame: pd.DataFrame, *, title: str, ylabel: str) -> Figure:
     axes.set_xlim(logs[0] - margin, logs[-1] + margin)
     set_y(axes, limits, TALL)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
-    offsets = (np.arange(len(methods)) - (len(methods) - 1) / 2) * _APART / scale
+    offsets = (np.arange(len(methods)) - (len(methods) - 1) / 2) * apart_by / scale
     for name, offset in zip(methods, offsets, strict=True):
         line = frame[(frame["method"] == name).to_numpy()].sort_values("train_size")
         x = np.log(numbers(line["train_size"])) + offset

@@ -13,10 +13,12 @@ from dreg_sweep.analysis.figures.style import FAINT, GRID, INK, bare, drawn, num
 
 ROW, NARROWEST_CELL = 0.26, 0.27
 BESIDE, APART = 2.0, 0.22  # width of the differences, and their distance from the verdicts
+NO_DATA = "no data"
 LOOKS = {  # mark, ground, ink
     "reproduced": ("✓", "#0072B2", "white"),
     "contradicted": ("✗", "#D55E00", "white"),
     "undecided": ("?", "0.91", "0.25"),
+    NO_DATA: ("–", "white", "0.45"),
 }
 
 
@@ -24,9 +26,9 @@ LOOKS = {  # mark, ground, ink
 def variant_claims(verdicts: pd.DataFrame, gains: pd.DataFrame, *, title: str, xlabel: str) -> Figure:
     """Variant x claim: a mark on a ground of its colour; at the right each variant's difference with its interval.
 
-    verdicts: one row a variant, one column a claim, of the words reproduced, contradicted and undecided. gains:
-    columns variant, difference, low, high, a row a variant; without any finite difference the right part is left
-    out, and NaN limits leave a point without its interval. xlabel: what the differences are.
+    verdicts: one row a variant, one column a claim, of the words reproduced, contradicted, undecided, no data.
+    gains: columns variant, difference, low, high, a row a variant; without any finite difference the right part is
+    left out, and NaN limits leave a point without its interval. xlabel: what the differences are.
     Raises ValueError for a frame without cells, another word, a missing column or a variant twice.
     """
     if verdicts.empty:
@@ -54,8 +56,9 @@ def variant_claims(verdicts: pd.DataFrame, gains: pd.DataFrame, *, title: str, x
         below=0.24 if beside else 0.06,
     )
     keys = [
-        Patch(facecolor=ground, edgecolor="none", label=f"{mark} {word}")
+        Patch(facecolor=ground, edgecolor="0.8" if ground == "white" else "none", label=f"{mark} {word}")
         for word, (mark, ground, _) in LOOKS.items()
+        if word != NO_DATA or (verdicts == NO_DATA).any(axis=None)
     ]
     key = Key("", keys, [str(patch.get_label()) for patch in keys])
     figure, (axes,) = compose(panels, title=title, keys=[key])

@@ -16,6 +16,7 @@ from dreg_sweep.analysis.tables.wording import about, mean_sd, sentences, signed
 if TYPE_CHECKING:
     import pandas as pd
 
+_HOLDS, _HOLDS_NOT = "holds", "does not hold"  # how a claim's `observed` begins where the data tell
 VERDICTS = ("reproduced", "contradicted", "undecided")
 _EACH_ALONE = (
     "Each variant stands alone in the place of the main one, among the same rivals. That there are several is not "
@@ -45,8 +46,8 @@ class Entry:
         observed = (
             [] if self.verdicts is None else self.verdicts.loc[self.verdicts["primary"], "observed"].tolist()
         )
-        holds = sum(said.startswith("holds") for said in observed)
-        return holds, holds + sum(said.startswith("does not hold") for said in observed)
+        holds = sum(said.startswith(_HOLDS) for said in observed)
+        return holds, holds + sum(said.startswith(_HOLDS_NOT) for said in observed)
 
     @property
     def expected(self) -> int:
@@ -163,6 +164,18 @@ def primary_verdicts(entries: Sequence[Entry]) -> "pd.DataFrame":
             found.setdefault("sentence", rows["sentence"])
             found[entry.name] = rows["verdict"]
     return pd.DataFrame(found).rename_axis("claim")
+
+
+def untold(entries: Sequence[Entry]) -> "pd.DataFrame":
+    """Variant × claim: whether the data tell nothing of the claim."""
+    import pandas as pd
+
+    found: dict[str, pd.Series[bool]] = {}
+    for entry in entries:
+        if entry.verdicts is not None:
+            rows = entry.verdicts[entry.verdicts["primary"]].set_index("claim")
+            found[entry.name] = ~rows["observed"].str.startswith((_HOLDS, _HOLDS_NOT))
+    return pd.DataFrame(found).T
 
 
 def claims(entries: Sequence[Entry], title: str) -> Table | None:
