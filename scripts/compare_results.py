@@ -27,6 +27,7 @@ from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 
 MOST = 20  # differences told one by one
+_MADE_BY = ("device", "torch_version", "code_fingerprint")
 
 
 def parser() -> OneLineParser:
@@ -54,14 +55,17 @@ def reasons_for_other_bits(
     if made_on is None:
         return [f"the published folder has no {machine.FILE}, so its processor is not known"]
     found = machine.this_machine().differences(made_on.machine)
+    # A cell that failed may name none of these; it differs by itself and speaks for no other cell.
     shared = run.index.intersection(published.index)
-    ours, theirs = run.loc[shared], published.loc[shared]
-    others = {*ours["device"], *theirs["device"]} - {"cpu", None}
+    ours, theirs = ({name: frame.loc[shared, name].dropna() for name in _MADE_BY} for frame in (run, published))
+    others = {*ours["device"], *theirs["device"]} - {"cpu"}
     if others:
         found.append(f"trained on {', '.join(sorted(others))}")
-    if set(ours["torch_version"]) != {made_on.machine.libraries["torch"]}:
-        found.append(f"rows of the run were made with torch {', '.join(sorted(set(ours['torch_version'])))}")
-    changed = int((ours["code_fingerprint"] != theirs["code_fingerprint"]).sum())
+    versions = set(ours["torch_version"])
+    if versions - {made_on.machine.libraries["torch"]}:
+        found.append(f"rows of the run were made with torch {', '.join(sorted(versions))}")
+    code = pd.concat([side["code_fingerprint"] for side in (ours, theirs)], axis=1, join="inner")
+    changed = int((code.iloc[:, 0] != code.iloc[:, 1]).sum())
     if changed:
         found.append(f"{changed} cells were trained by other code")
     return found

@@ -162,6 +162,34 @@ def test_one_more_right_answer_is_a_difference_where_bits_must_agree(rows_only):
     assert found.stdout.splitlines()[-1] == "DIFFERENT from what was published"
 
 
+def test_a_cell_that_failed_is_one_difference_and_the_others_must_still_agree(rows_only):
+    def fail(frame):
+        row = frame["cell"] == "digits/relu/dreg/s1"
+        frame.loc[row, ["device", "torch_version", "code_fingerprint", "clean_accuracy", "test_loss"]] = None
+        frame.loc[row, "status"] = "failed"
+
+    doctor(rows_only / "runs/quickstart", fail)
+    found = compare(rows_only)
+    assert found.returncode == 1, found.stderr
+    assert found.stdout.startswith("the same processor, libraries and code as published")
+    assert f"{CELLS - 2} identical to the last bit, 0 within tolerance, 1 beyond it" in found.stdout
+    assert "  digits/relu/dreg/s1: status failed, published done" in found.stdout
+
+
+def test_a_version_beside_a_failed_cell_is_still_a_reason_for_other_bits(rows_only):
+    """Another torch, another device, other code: named each, by the cells that name one."""
+
+    def change(frame):
+        names = ["torch_version", "device", "code_fingerprint"]
+        frame.loc[frame["cell"] == "digits/relu/dreg/s0", names] = None
+        frame.loc[frame["cell"] == "digits/relu/dreg/s1", names] = ["1.0", "cuda", "0" * 16]
+
+    doctor(rows_only / "runs/quickstart", change)
+    first = compare(rows_only).stdout.splitlines()[0]
+    assert first.startswith("bits may differ: trained on cuda; rows of the run were made with torch 1.0, ")
+    assert first.endswith("; 1 cells were trained by other code")
+
+
 @pytest.mark.parametrize(("by", "code"), [(1, 0), (90, 1)])
 def test_made_elsewhere_a_little_is_explained_by_rounding_and_much_is_not(rows_only, by, code):
     """90 of 359 images are more than four standard deviations between seeds, one image is not."""
