@@ -343,15 +343,21 @@ def test_the_record_is_refused_away_from_where_the_rows_were_made(checkout):
     assert "has rows made with torch 1.0; here it is" in refused.stderr
 
 
-def rows(accuracies, loss=0.1):
+def rows(accuracies, loss=0.1, regularizer="none", train_size=1):
     """Made-up cells: one a seed, of one combination."""
     frame = pd.DataFrame({"clean_accuracy": accuracies, "seed": range(len(accuracies))})
-    frame.index = pd.Index([f"digits/relu/none/s{seed}" for seed in frame["seed"]], name="cell")
+    frame.index = pd.Index([f"digits/relu/{regularizer}/s{seed}" for seed in frame["seed"]], name="cell")
     columns = {"dataset": "digits", "config": "{}", "config_hash": "a", "data_fingerprint": "b", "status": "done"}
     counts = dict.fromkeys(("steps", "n_test", "n_noisy", "clean_correct", "noisy_correct", "strength"), 1)
     texts = dict.fromkeys(("activation", "regularizer", "modality", "regime", "model", "evaluated_on"), "x")
     return frame.assign(
-        **columns, **counts, **texts, train_size=1, noisy_accuracy=None, train_accuracy=1.0, test_loss=loss
+        **columns,
+        **counts,
+        **texts,
+        train_size=train_size,
+        noisy_accuracy=None,
+        train_accuracy=1.0,
+        test_loss=loss,
     )
 
 
@@ -366,6 +372,40 @@ def test_the_bound_is_four_standard_deviations_between_seeds(scripts):
         "digits/relu/none/s0: clean_accuracy 0.881, published 0.8 (may differ by 0.0800)"
     )
     assert cells.compare_cells(rows([0.81, 0.82, 0.84]), published, None).beyond == 1
+
+
+@pytest.mark.parametrize("train_size", [100, None])  # None: all rows
+def test_a_combination_that_collapses_loosens_its_own_bound_and_no_other(scripts, train_size):
+    """By hand: standard deviations 0.01, 0.02 and 0.4; the median is 0.02, four of them are 0.08, and 1.6.
+
+    A combination of another training size is in none of them: 0.03, so 0.12.
+    """
+    cells = scripts("reproduction.cells")
+    settings = {
+        "steady": ([0.81, 0.82, 0.83], train_size),
+        "usual": ([0.80, 0.82, 0.84], train_size),
+        "collapsing": ([0.1, 0.5, 0.9], train_size),
+        "scarce": ([0.47, 0.50, 0.53], 10),
+    }
+    published = pd.concat([rows(values, regularizer=name, train_size=n) for name, (values, n) in settings.items()])
+    bounds = {"steady": 0.08, "usual": 0.08, "collapsing": 1.6, "scarce": 0.12}
+    for share, beyond in ((0.99, False), (1.01, True)):
+        run = published.copy()
+        for name, bound in bounds.items():
+            run.loc[[f"digits/relu/{name}/s{seed}" for seed in range(3)], "clean_accuracy"] += share * bound
+        found = cells.compare_cells(run, published, 4)
+        assert (found.within, found.beyond) == (0, 12) if beyond else (12, 0)
+
+
+def test_one_seed_has_no_spread_and_the_spread_of_the_others_is_taken(scripts):
+    """By hand: four times 0.02 also for the lone cell; where all are alone, a point."""
+    cells = scripts("reproduction.cells")
+    lone = rows([0.5], regularizer="dreg")
+    for published, bound in ((pd.concat([rows([0.80, 0.82, 0.84]), lone]), 0.08), (lone, 0.01)):
+        for share, beyond in ((0.99, 0), (1.01, 1)):
+            run = published.copy()
+            run.loc["digits/relu/dreg/s0", "clean_accuracy"] += share * bound
+            assert cells.compare_cells(run, published, 4).beyond == beyond
 
 
 def test_where_seeds_do_not_differ_a_point_is_let_pass(scripts):
