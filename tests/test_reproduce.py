@@ -417,6 +417,16 @@ def test_where_seeds_do_not_differ_a_point_is_let_pass(scripts):
     assert cells.compare_cells(rows([0.5, 0.5], loss=0.102), published, 4).beyond == 2
 
 
+@pytest.mark.parametrize(("run", "within", "beyond"), [(0.0, 0, 0), (1e-8, 2, 0), (0.1, 0, 2)])
+def test_a_loss_of_0_is_compared_like_any_other(scripts, run, within, beyond):
+    """1e-8 is less than float32 tells from 0 beside 1; where bits are demanded, it is a difference."""
+    cells = scripts("reproduction.cells")
+    ours, published = rows([0.5, 0.6], loss=run), rows([0.5, 0.6], loss=0.0)
+    found = cells.compare_cells(ours, published, 4)
+    assert (found.within, found.beyond) == (within, beyond)
+    assert cells.compare_cells(ours, published, None).beyond == within + beyond
+
+
 def test_no_rounding_changes_a_count_of_steps(scripts):
     cells = scripts("reproduction.cells")
     published = rows([0.5, 0.6])

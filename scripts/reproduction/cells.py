@@ -27,6 +27,7 @@ from dreg_sweep.store.schema import CELLS_SCHEMA
 
 STANDARD_DEVIATIONS = 4.0
 LEAST_BOUND = 0.01
+_LEAST_LOSS = 2.0**-23  # float32 rounds at this by 1: a loss below it is 0 but for rounding
 MEASURES = ("clean_accuracy", "noisy_accuracy", "train_accuracy", "test_loss")
 FIXED = ("status", "steps", "n_test", "n_noisy")  # no rounding changes them
 SAME_QUESTION = ("config_hash", "data_fingerprint")
@@ -145,9 +146,11 @@ def _equal(ours: pd.Series, theirs: pd.Series) -> pd.Series:
 
 
 def _scaled(name: str, values: pd.Series) -> pd.Series:
-    """A loss by its logarithm, so that differences are shares of it."""
+    """A loss by its logarithm, so that differences are shares of it; 0 has none."""
     numbers = values.astype(float)
-    return numbers.map(math.log, na_action="ignore") if name == "test_loss" else numbers
+    if name != "test_loss":
+        return numbers
+    return numbers.clip(lower=_LEAST_LOSS).map(math.log, na_action="ignore")
 
 
 def _distance(name: str, ours: pd.Series, theirs: pd.Series) -> pd.Series:
