@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from bench.options import above_0
 from reproduction import cells, machine, tables
 
 from dreg_sweep.arguments import OneLineParser
@@ -37,15 +38,8 @@ def parser() -> OneLineParser:
     )
     options.add_argument("run", type=Path, metavar="RUN")
     options.add_argument("published", type=Path, metavar="PUBLISHED")
-    options.add_argument("--tolerance", type=_deviations, metavar="SDS", help="instead of demanding equal bits")
+    options.add_argument("--tolerance", type=above_0, metavar="SDS", help="instead of demanding equal bits")
     return options
-
-
-def _deviations(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 def reasons_for_other_bits(

@@ -320,11 +320,12 @@ def test_what_cannot_be_compared_is_refused_in_one_line(checkout, spoil, said):
     assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "nan", "much"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
 def test_a_tolerance_is_a_number_above_0(published, value):
     refused = compare(published, f"--tolerance={value}")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("compare_results.py: argument --tolerance: ")
+    said = f"argument --tolerance: {value} must be a number above 0; see compare_results.py --help"
+    assert refused.stderr == f"compare_results.py: {said}\n"
 
 
 def test_the_record_says_what_made_the_folder(published):

@@ -1,6 +1,7 @@
-"""What the options of the benchmarks may be."""
+"""What the options of the benchmarks and of other scripts may be."""
 
 import argparse
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,17 @@ def at_least_two(text: str) -> int:
     """A whole number of at least 2."""
     if (number := positive(text)) < 2:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 2")
+    return number
+
+
+def above_0(text: str) -> float:
+    """A number above 0; neither infinity nor nan."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
     return number
 
 
