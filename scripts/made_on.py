@@ -1,9 +1,11 @@
-"""Writes made_on.json into a results folder that is to be published: the machine, the libraries and the command.
+r"""Writes made_on.json into a results folder that is to be published: the machine, the libraries and the command.
 
-    python scripts/made_on.py RESULTS_DIR --minutes M [--command "dreg-sweep -m ..."] [--analysis "--metric clean"]
+    python scripts/made_on.py RESULTS_DIR --minutes M [--command "dreg-sweep -m ..."] \
+        [--analysis="--metric clean"]
 
 To be run where the sweep ran, under the same installation: rows made with another torch are refused. By this
-record scripts/reproduce.sh knows whether a rerun must give the same bits, and how the tables were made.
+record scripts/reproduce.sh knows whether a rerun must give the same bits, and how the tables were made. Write
+--analysis=... with its =, since options begin with a dash: --analysis=--lower-is-better.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from bench.options import above_0
 from reproduction.cells import read_cells
 from reproduction.machine import MadeOn, this_machine, write
 
@@ -25,10 +28,19 @@ def parser() -> OneLineParser:
         prog="made_on.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("results", type=Path, metavar="RESULTS_DIR")
-    options.add_argument("--minutes", type=float, required=True, metavar="M", help="from Enter to the last row")
+    options.add_argument("--minutes", type=above_0, required=True, metavar="M", help="from Enter to the last row")
     options.add_argument("--command", metavar="LINE", help="by default dreg-sweep -m experiment=<folder's name>")
-    options.add_argument("--analysis", default="", metavar="OPTIONS", help="that dreg-analyze was given")
+    options.add_argument(
+        "--analysis", type=_words, default=[], metavar="OPTIONS", help="that dreg-analyze was given, after a ="
+    )
     return options
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no part of a command line ({error})") from None
 
 
 def main() -> int:
@@ -43,7 +55,7 @@ def main() -> int:
                 f"{options.results} has rows made with torch {others}; here it is {here.libraries['torch']}"
             )
         command = options.command or f"dreg-sweep -m experiment={options.results.resolve().name}"
-        record = MadeOn(here, platform.python_version(), command, options.minutes, shlex.split(options.analysis))
+        record = MadeOn(here, platform.python_version(), command, options.minutes, options.analysis)
         print(f"wrote {write(options.results, record)}")
     except UserError as mistake:
         print(f"made_on.py: {mistake}", file=sys.stderr)

@@ -344,6 +344,34 @@ def test_the_record_is_refused_away_from_where_the_rows_were_made(checkout):
     assert "has rows made with torch 1.0; here it is" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--minutes", "1", "--analysis", "--metric 'clean"], "--metric 'clean is no part of a command line ("),
+        (["--minutes", "1", "--analysis", "--lower-is-better"], "expected one argument"),
+        *(
+            (["--minutes", minutes], f"{minutes} must be a number above 0")
+            for minutes in ("nan", "inf", "0", "ten")
+        ),
+    ],
+)
+def test_a_record_with_a_mistake_is_refused_in_one_line(scripts, monkeypatch, capsys, tmp_path, options, said):
+    monkeypatch.setattr(sys, "argv", ["made_on.py", str(tmp_path), *options])
+    assert scripts("made_on").main() == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"made_on.py: argument {options[-2]}: {said}")
+    assert printed.endswith("; see made_on.py --help\n")
+    assert printed.count("\n") == 1
+
+
+def test_options_of_the_analysis_stand_behind_an_equals_sign_as_the_usage_says(scripts):
+    parser = scripts("made_on").parser()
+    assert "--analysis=--lower-is-better" in parser.format_help()
+    for text, words in (("--lower-is-better", ["--lower-is-better"]), ("--metric 'clean'", ["--metric", "clean"])):
+        assert parser.parse_args(["folder", "--minutes", "1", f"--analysis={text}"]).analysis == words
+    assert parser.parse_args(["folder", "--minutes", "1"]).analysis == []
+
+
 def rows(accuracies, loss=0.1, regularizer="none", train_size=1):
     """Made-up cells: one a seed, of one combination."""
     frame = pd.DataFrame({"clean_accuracy": accuracies, "seed": range(len(accuracies))})
