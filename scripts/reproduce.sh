@@ -7,12 +7,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=()
-for folder in results/*/cells; do
-    [ -d "$folder" ] && names+=("$(basename "$(dirname "$folder")")")
-done
 name="${1:-}"
-if [ -z "$name" ] || [[ " ${names[*]} " != *" $name "* ]]; then
+names=()
+published=""
+for folder in results/*/cells; do
+    [ -d "$folder" ] || continue
+    sweep="$(basename "$(dirname "$folder")")"
+    names+=("$sweep")
+    [ "$sweep" != "$name" ] || published=yes
+done
+if [ -z "$published" ]; then
     echo "reproduce.sh: ${name:-no name} is no published sweep; choose one of: $(IFS=,; echo "${names[*]}" | sed 's/,/, /g')" >&2
     exit 2
 fi

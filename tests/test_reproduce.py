@@ -139,11 +139,12 @@ def test_a_slice_is_compared_by_its_cells_alone(checkout):
     assert "tables: not compared" in again.stdout
 
 
-@pytest.mark.parametrize("arguments", [["papper"], [], ["bench"], ["quickstart bench"]])
-def test_an_unknown_name_is_refused_with_the_choices(published, arguments):
-    refused = reproduce(published, *arguments)
+@pytest.mark.parametrize("arguments", [["papper"], [], ["bench"], ["quickstart seeds"], ["seeds "]])
+def test_an_unknown_name_is_refused_with_the_choices(checkout, arguments):
+    (checkout / "results" / "seeds" / "cells").mkdir(parents=True)
+    refused = reproduce(checkout, *arguments)
     assert refused.returncode == 2
-    assert refused.stderr.endswith("is no published sweep; choose one of: quickstart\n")
+    assert refused.stderr.endswith("is no published sweep; choose one of: quickstart, seeds\n")
     assert refused.stderr.count("\n") == 1
 
 
