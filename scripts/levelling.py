@@ -10,12 +10,13 @@ dataset and length: final training loss and its ratio to that two thirds through
 and the test accuracy's difference to the length in the middle in points, with its standard error over seeds.
 """
 
-import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from bench.options import file_to_write
 from matplotlib.figure import Figure
 
 from dreg_sweep.analysis import load_cells
@@ -26,77 +27,116 @@ from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
 
 PROGRAM = "levelling"
+UNITS = {"epochs": "epoch", "steps": "step"}  # of a length, in the configuration → in the history
 
 
-def levelling(cells: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Dataset × epochs: loss, loss_ratio, train_accuracy, test_accuracy, difference, standard_error.
+def with_lengths(cells: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The cells that are done with `length` and `twin`, equal where nothing but the length differs; and its unit.
 
-    Raises UserError unless every dataset has the same three lengths or more, each with the same cells.
+    Lengths are those of the configurations, in epochs, or in steps where these replace them. Raises UserError
+    unless there are three or more, each with the same cells, done or not.
     """
+    configs = [json.loads(text) if isinstance(text, str) else {} for text in cells["config"]]
+    unit = "steps" if any(config.get("steps") for config in configs) else "epochs"
+    for cell, config in zip(cells["cell"], configs, strict=True):
+        if not config.get(unit):
+            raise UserError(f"{cell} has no {unit} in its configuration")
     cells = cells.assign(
-        epochs=history.groupby("cell")["epoch"].max().reindex(cells["cell"]).to_numpy(),
-        loss=history.sort_values("epoch").groupby("cell")["loss"].last().reindex(cells["cell"]).to_numpy(),
-        earlier=_at_two_thirds(history).reindex(cells["cell"]).to_numpy(),
+        length=[int(config[unit]) for config in configs],
+        twin=[
+            json.dumps({name: value for name, value in config.items() if name not in UNITS}, sort_keys=True)
+            for config in configs
+        ],
     )
-    counts = cells.groupby(["dataset", "epochs"], observed=True).size().unstack()
-    if counts.shape[1] < 3 or counts.isna().any(axis=None) or (counts.nunique(axis=1) > 1).any():
-        raise UserError(f"needs three lengths or more with the same cells on every dataset; there are\n{counts}")
-    middle = counts.columns[counts.shape[1] // 2]
+    lengths = sorted(set(cells["length"]))
+    for _, twins in cells.groupby("twin", sort=False):
+        if missing := sorted({*lengths} - {*twins["length"]}):
+            raise UserError(
+                f"needs the same cells at every length; {twins['cell'].iloc[0]} is there with "
+                f"{_listed(sorted(twins['length']))} {unit}, not with {_listed(missing)}"
+            )
+    done = cells[cells["status"].fillna("done") == "done"]
+    if done["length"].nunique() < 3:
+        lengths = sorted(set(done["length"]))
+        raise UserError(f"needs three lengths of training or more; there are only {_listed(lengths)} {unit}")
+    return done, unit
+
+
+def _listed(lengths: Sequence[int]) -> str:
+    return ", ".join(map(str, lengths))
+
+
+def levelling(cells: pd.DataFrame, history: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Dataset × length: loss, loss_ratio, train_accuracy, test_accuracy, difference, standard_error.
+
+    cells, unit: of `with_lengths`. difference: over the cells whose twin of the middle length is done as well.
+    """
+    lengths = sorted(set(cells["length"]))
+    middle = lengths[len(lengths) // 2]
+    ends, earlier = _losses(cells, history, unit)
+    standard = cells[cells["length"] == middle].set_index("twin")["clean_accuracy"]
+    cells = cells.assign(
+        loss=cells["cell"].map(ends),
+        earlier=cells["cell"].map(earlier),
+        difference=cells["clean_accuracy"] - cells["twin"].map(standard),
+    )
     rows = []
     for dataset in ordered("dataset", cells["dataset"]):
-        part = cells[cells["dataset"] == dataset]
-        by_seed = 100 * part.groupby(["epochs", "seed"])["clean_accuracy"].mean().unstack()
-        for epochs, group in part.groupby("epochs"):
-            differences = by_seed.loc[epochs] - by_seed.loc[middle]
+        for length in lengths:
+            group = cells[(cells["dataset"] == dataset) & (cells["length"] == length)]
+            by_seed = 100 * group.groupby("seed")["difference"].mean()
             rows.append(
                 {
                     "dataset": dataset,
-                    "epochs": int(epochs),
+                    unit: length,
                     "cells": len(group),
                     "loss": group["loss"].mean(),
                     "loss_ratio": group["loss"].mean() / group["earlier"].mean(),
                     "train_accuracy": 100 * group["train_accuracy"].mean(),
                     "test_accuracy": 100 * group["clean_accuracy"].mean(),
-                    "difference": differences.mean(),
-                    "standard_error": differences.std(ddof=1) / len(differences) ** 0.5,
+                    "difference": by_seed.mean(),
+                    "standard_error": by_seed.sem(),  # of the seeds that have a difference
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _at_two_thirds(history: pd.DataFrame) -> "pd.Series[float]":
-    last = history.groupby("cell")["epoch"].transform("max")
-    until = history[history["epoch"] <= 2 * last / 3].sort_values("epoch")
-    return until.groupby("cell")["loss"].last()
+def _losses(
+    cells: pd.DataFrame, history: pd.DataFrame, unit: str
+) -> tuple["pd.Series[float]", "pd.Series[float]"]:
+    """Training loss by cell: at its end, and as last recorded before two thirds of its length were over."""
+    at = history[UNITS[unit]]
+    length = history["cell"].map(cells.set_index("cell")["length"])
+    course = history.assign(at=at, early=3 * at <= 2 * length).sort_values("at")
+    return course.groupby("cell")["loss"].last(), course[course["early"]].groupby("cell")["loss"].last()
 
 
 @drawn
-def curves(table: pd.DataFrame, cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Left: training loss over the epochs of the middle length; right: test accuracy by length."""
+def curves(table: pd.DataFrame, cells: pd.DataFrame, history: pd.DataFrame, unit: str) -> Figure:
+    """Left: training loss in the course of the middle length; right: test accuracy by length."""
     figure = canvas()
     figure.set_size_inches(TWO_COLUMNS, 3.2)
     figure.set_layout_engine("constrained")
     loss, accuracy = figure.subplots(1, 2)
-    lengths = sorted(table["epochs"].unique())
+    lengths = sorted(table[unit].unique())
     middle = lengths[len(lengths) // 2]
-    known = history.merge(cells[["cell", "dataset"]], on="cell", suffixes=("_", ""))
-    known = known[known.groupby("cell")["epoch"].transform("max") == middle]
+    known = history.merge(cells.loc[cells["length"] == middle, ["cell", "dataset"]], on="cell", suffixes=("_", ""))
     names = list(dict.fromkeys(table["dataset"]))
     look = styles(names, "dataset")
     for name in names:
         style = {"color": look[name].colour, "linestyle": look[name].dashes, "linewidth": 1.1}
-        course = known[known["dataset"] == name].groupby("epoch")["loss"].mean()
+        course = known[known["dataset"] == name].groupby(UNITS[unit])["loss"].mean()
         loss.plot(course.index, course, **style)
         ends = table[table["dataset"] == name]
         accuracy.errorbar(
-            ends["epochs"], ends["difference"], ends["standard_error"], capsize=2, label=name,
+            ends[unit], ends["difference"], ends["standard_error"], capsize=2, label=name,
             marker=look[name].marker, markersize=4, **style,
         )  # fmt: skip
-    loss.set(yscale="log", xlabel="epoch", ylabel="training loss, mean of cells", title=f"{middle} epochs")
+    loss.set(yscale="log", xlabel=UNITS[unit], ylabel="training loss, mean of cells", title=f"{middle} {unit}")
     loss.yaxis.set_major_formatter("{x:g}")
     accuracy.axhline(0, color="0.3", linewidth=0.7)
-    accuracy.set(xscale="log", xlabel="epochs of a training", title="Other lengths")
-    accuracy.set_ylabel(f"test accuracy, points over {middle} epochs")
+    accuracy.set(xscale="log", xlabel=f"{unit} of a training", title="Other lengths")
+    accuracy.set_ylabel(f"test accuracy, points over {middle} {unit}")
     accuracy.set_xticks(lengths, [str(length) for length in lengths])
     accuracy.minorticks_off()
     for axes in (loss, accuracy):
@@ -106,20 +146,28 @@ def curves(table: pd.DataFrame, cells: pd.DataFrame, history: pd.DataFrame) -> F
     return figure
 
 
+def write(table: pd.DataFrame, figure: Figure, out: Path) -> None:
+    """OUT.csv, OUT.png and OUT.pdf. Errors: `UserError` where a file cannot be written."""
+    try:
+        table.round(4).to_csv(out.with_name(f"{out.name}.csv"), index=False)
+        save(figure, out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror or error})") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the table and the figure; 2 with one line on stderr for a mistake of the user."""
     options = OneLineParser(prog=PROGRAM, description=__doc__.partition("\n")[0])
     options.add_argument("results", type=Path, help="results folder with several lengths of training")
-    options.add_argument("out", type=Path, help="where to write, without the file's ending")
+    options.add_argument("out", type=file_to_write, help="where to write, without the file's ending")
     try:
         asked = options.parse_args(argv)
-        cells, history = load_cells(asked.results), load_history(asked.results)
+        (cells, unit), history = with_lengths(load_cells(asked.results)), load_history(asked.results)
         if history is None:
             raise UserError(f"{asked.results} has no history/")
-        table = levelling(cells, history)
-        table.round(4).to_csv(asked.out.with_suffix(".csv"), index=False)
-        save(curves(table, cells, history), asked.out)
-    except (UserError, argparse.ArgumentError) as error:
+        table = levelling(cells, history, unit)
+        write(table, curves(table, cells, history, unit), asked.out)
+    except UserError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
     print(table.round(3).to_string(index=False))
