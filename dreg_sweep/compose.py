@@ -25,12 +25,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import (
-    Parts,
+    Groups,
     SweepSettings,
     cell_from_config,
     group_values,
+    groups_from_config,
     names_a_level,
-    parts_from_config,
     settings_from_config,
 )
 from dreg_sweep.errors import UserError
@@ -60,7 +60,7 @@ class GridComposer:
     def resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The configuration of the job with these overrides, as plain values without the hydra node.
 
-        Jobs share the parts in which they do not differ: not to be changed.
+        Jobs share the nodes in which they do not differ: not to be changed.
         """
         plain = [text for text in overrides if self._parse(text).plain]
         others = tuple(text for text in overrides if not self._parse(text).plain)
@@ -170,7 +170,7 @@ class _Parsed:
 
 
 class _Template:
-    """A resolved configuration, and the keys that other parts of it (or overrides in it) speak of."""
+    """A resolved configuration, and the keys that other nodes of it (or overrides in it) speak of."""
 
     def __init__(self, config: dict[str, Any], referred: Set[str]) -> None:
         self.config, self._referred = config, referred
@@ -235,11 +235,11 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     composer = GridComposer(loader, master)
     swept = _varying([composer.texts(job) for job in jobs])
     cells: list[Cell] = []
-    parts = _SharedParts()
+    groups = _SharedGroups()
     settings: SweepSettings | None = None
     for job in jobs:
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job, parts.of(config)))
+        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job, groups.of(config)))
         own = settings_from_config(config)
         if settings is not None and own != settings:
             raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
@@ -248,18 +248,18 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     return Grid(_distinct(cells), settings)
 
 
-class _SharedParts:
-    """One `Parts` for all configurations that hold the very same group values."""
+class _SharedGroups:
+    """One `Groups` for all configurations that hold the very same group values."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, ...], tuple[list[Any], Parts]] = {}
+        self._made: dict[tuple[int, ...], tuple[list[Any], Groups]] = {}
 
-    def of(self, config: Mapping[str, Any]) -> Parts:
-        """The parts of a configuration. Values are kept, so that an identity stands for nothing else."""
+    def of(self, config: Mapping[str, Any]) -> Groups:
+        """The groups of a configuration. Values are kept, so that an identity stands for nothing else."""
         values = group_values(config)
         identity = tuple(map(id, values))
         if identity not in self._made:
-            self._made[identity] = (values, parts_from_config(config))
+            self._made[identity] = (values, groups_from_config(config))
         return self._made[identity][1]
 
 

@@ -76,8 +76,8 @@ def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the cells of one combination of groups share; `config` is their part of a cell's configuration."""
+class Groups:
+    """What the cells of one combination of groups share; `config` is their share of a cell's configuration."""
 
     dataset: DatasetSpec
     regularizer: RegularizerSpec
@@ -89,13 +89,13 @@ class Parts:
     config: Mapping[str, Any]
 
 
-def parts_from_config(config: Mapping[str, Any]) -> Parts:
+def groups_from_config(config: Mapping[str, Any]) -> Groups:
     """The groups of a resolved configuration; `UserError` naming the key, its value and what it may be."""
-    groups = {name: _group(config, name) for name in _GROUPS}
-    dataset, model = groups["dataset"], groups["model"]
+    given = {name: _group(config, name) for name in _GROUPS}
+    dataset, model = given["dataset"], given["model"]
     always = config.get("always") or {}
-    regularizer = _regularizer(groups["regularizer"], always)
-    return Parts(
+    regularizer = _regularizer(given["regularizer"], always)
+    return Groups(
         dataset=DatasetSpec(
             name=_text(dataset, "name", "dataset."),
             source=_text(dataset, "source", "dataset."),
@@ -106,16 +106,16 @@ def parts_from_config(config: Mapping[str, Any]) -> Parts:
         ),
         regularizer=regularizer,
         model=ModelSpec(model["name"], _without(model, "name")),
-        optimizer=_optimizer(groups["optimizer"]),
-        schedule=ScheduleSpec(groups["schedule"]["name"], _without(groups["schedule"], "name")),
-        augmentation=AugmentationSpec(groups["augmentation"]["name"], _without(groups["augmentation"], "name")),
+        optimizer=_optimizer(given["optimizer"]),
+        schedule=ScheduleSpec(given["schedule"]["name"], _without(given["schedule"], "name")),
+        augmentation=AugmentationSpec(given["augmentation"]["name"], _without(given["augmentation"], "name")),
         noise=NoiseLadder(
-            pixel_sigma=_numbers(groups["noise"], "pixel_sigma", "noise."),
-            text_rate=_numbers(groups["noise"], "text_rate", "noise."),
+            pixel_sigma=_numbers(given["noise"], "pixel_sigma", "noise."),
+            text_rate=_numbers(given["noise"], "text_rate", "noise."),
         ),
         config={
-            **groups,
-            "regularizer": {**groups["regularizer"], "strength": regularizer.strength},
+            **given,
+            "regularizer": {**given["regularizer"], "strength": regularizer.strength},
             "always": always,
             "dataset": {key: value for key, value in dataset.items() if key != "path"},
         },
@@ -126,16 +126,16 @@ def cell_from_config(
     config: Mapping[str, Any],
     extra_levels: Mapping[str, str],
     overrides: Sequence[str] = (),
-    parts: Parts | None = None,
+    groups: Groups | None = None,
 ) -> Cell:
     """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
 
-    parts: those of this configuration, where they were made before for another cell.
+    groups: those of this configuration, where they were made before for another cell.
     Errors: `UserError` naming the key, its value and what it may be.
     """
     _refuse_unknown(config)
-    parts = parts or parts_from_config(config)
-    if parts.regularizer.name == "none":
+    groups = groups or groups_from_config(config)
+    if groups.regularizer.name == "none":
         extra_levels = {key: level for key, level in extra_levels.items() if key != "regularizer.strength"}
     steps = _optional_integer(config, "steps", 1)
     cell_config: dict[str, Any] = {
@@ -147,26 +147,26 @@ def cell_from_config(
         "batch_size": _integer(config, "batch_size", 1),
         "precision": _choice(config, "precision", PRECISIONS),
         "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
-        **parts.config,
+        **groups.config,
     }
-    factors = [parts.dataset.name, cell_config["activation"], parts.regularizer.level, f"s{cell_config['seed']}"]
+    factors = [groups.dataset.name, cell_config["activation"], groups.regularizer.level, f"s{cell_config['seed']}"]
     extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
     return Cell(
         key="/".join([*factors, *extras]),
-        dataset=parts.dataset,
+        dataset=groups.dataset,
         activation=cell_config["activation"],
-        regularizer=parts.regularizer,
-        model=parts.model,
+        regularizer=groups.regularizer,
+        model=groups.model,
         recipe=Recipe(
             epochs=cell_config["epochs"] or 1,
             steps=steps,
             batch_size=cell_config["batch_size"],
-            optimizer=parts.optimizer,
-            schedule=parts.schedule,
-            augmentation=parts.augmentation,
+            optimizer=groups.optimizer,
+            schedule=groups.schedule,
+            augmentation=groups.augmentation,
             precision=cell_config["precision"],
         ),
-        noise=parts.noise,
+        noise=groups.noise,
         seed=cell_config["seed"],
         train_size=cell_config["train_size"],
         evaluate_on=cell_config["evaluate_on"],
