@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,69 +26,102 @@ def jobs(
 
     params: the axes of every part. parts: what each part sets besides; without parts there is one cross.
     exclude: a job that has one of the levels of every key of an entry is left out. arguments: the command line;
-    an axis of it replaces its namesake in params, but picks among the levels that parts set: these belong
-    together (a method and the strengths that suit it).
+    an axis of it replaces its namesake in params. But what a part sets belongs together (a method and the
+    strengths that suit it): of a key that some part sets, it picks among the levels of each part that has the
+    key, and the others stay without it.
 
     Errors: `UserError` for a level that no part has, and where nothing is left.
     """
-    shared = [f"{key}={levels}" for key, levels in (params or {}).items()]
-    typed = _axes(parser, arguments)
+    shared = _axes(parser, _texts("params", params or {}))
     own = [_axes(parser, _texts("parts", part)) for part in _entries("parts", parts) or [{}]]
-    _refuse_foreign_levels(typed, own)
     left_out = [_axes(parser, _texts("exclude", entry)) for entry in _entries("exclude", exclude)]
-    made: list[list[str]] = []
-    for part in own:
-        axes = {**_axes(parser, shared), **part, **typed}
-        axes |= {key: _both(typed[key], levels) for key, levels in part.items() if key in typed}
-        for job in itertools.product(*([(key, *level) for level in axis.items()] for key, axis in axes.items())):
-            chosen = {key: value for key, value, _ in job}
-            if not any(all(chosen.get(key) in axis for key, axis in entry.items()) for entry in left_out):
-                made.append([text for _, _, text in job])
+    grid = _Grid([{**shared, **part} for part in own], {key for part in own for key in part}, left_out)
+    typed = _axes(parser, arguments)
+    grid.refuse_foreign_levels(typed)
+    made = grid.cells(typed)
     if not made:
         asked = " ".join(arguments) or "these axes"
         raise UserError(f"the grid has no cells: with {asked} one of its axes has no levels, or all is left out")
-    return made
+    return [[level.override for level in cell.values()] for cell in made]
 
 
-_Levels = Mapping[float | str, str]  # a level → the override that sets it; 1e-2 and 0.01 are one level
+@dataclass(frozen=True)
+class _Level:
+    """1e-2 and 0.01 are one level, whatever the override says that sets it."""
+
+    value: float | str
+    override: str = field(compare=False)
 
 
-def _axes(parser: OverridesParser, overrides: Sequence[str]) -> dict[str, _Levels]:
-    """Key as typed → its levels; of a key that comes twice the last counts."""
-    return {one.get_key_element(): _levels(one) for one in parser.parse_overrides(list(overrides))}
+_Axes = Mapping[str, Sequence[_Level]]  # by key without prefix: ++seed=1 is a level of seed
 
 
-def _levels(override: Override) -> _Levels:
+@dataclass(frozen=True)
+class _Grid:
+    """An experiment's grid, before the command line comes to it."""
+
+    crosses: Sequence[_Axes]  # one a part, the shared axes among its own
+    picked: Set[str]  # the keys of which the command line picks levels
+    left_out: Sequence[_Axes]
+
+    def cells(self, typed: _Axes) -> list[dict[str, _Level]]:
+        """Key → level of each cell that the command line leaves."""
+        replacing = {key: levels for key, levels in typed.items() if key not in self.picked}
+        made = []
+        for cross in self.crosses:
+            picks = {key: _both(typed[key], cross[key]) for key in self.picked & typed.keys() & cross.keys()}
+            axes = {**cross, **replacing, **picks}
+            made += [dict(zip(axes, levels, strict=True)) for levels in itertools.product(*axes.values())]
+        return [cell for cell in made if not any(_has(cell, entry) for entry in self.left_out)]
+
+    def refuse_foreign_levels(self, typed: _Axes) -> None:
+        """`UserError` for a level that is to be picked and is in no part."""
+        for key in (key for key in typed if key in self.picked):
+            known = _union(cross.get(key, ()) for cross in self.crosses)
+            for level in typed[key]:
+                if level not in known:
+                    raise UserError(
+                        f"{level.override} is in no part of this experiment's grid; choose of: {_listed(known)} "
+                        "(hydra.sweeper.parts=null does without the parts)"
+                    )
+
+
+def _axes(parser: OverridesParser, overrides: Sequence[str]) -> dict[str, list[_Level]]:
+    """Key → its levels; of a key that comes twice the last counts."""
+    return {one.get_key_element().lstrip("+~"): _levels(one) for one in parser.parse_overrides(list(overrides))}
+
+
+def _levels(override: Override) -> list[_Level]:
     if not override.is_sweep_override():
         texts = [override.get_value_element_as_str()]
     elif override.is_discrete_sweep():
         texts = list(override.sweep_string_iterator())
     else:
         raise HydraException(f"{override.input_line}: a grid needs levels, such as 0,1,2 or range(3)")
-    return {_level(text): f"{override.get_key_element()}={text}" for text in texts}
+    return _union([[_Level(_value(text), f"{override.get_key_element()}={text}") for text in texts]])
 
 
-def _level(text: str) -> float | str:
+def _value(text: str) -> float | str:
     try:
         return float(text) if math.isfinite(float(text)) else text
     except ValueError:
         return text
 
 
-def _both(picked: _Levels, levels: _Levels) -> _Levels:
-    return {value: text for value, text in picked.items() if value in levels}
+def _union(axes: Iterable[Iterable[_Level]]) -> list[_Level]:
+    return list(dict.fromkeys(itertools.chain.from_iterable(axes)))
 
 
-def _refuse_foreign_levels(typed: Mapping[str, _Levels], parts: Sequence[Mapping[str, _Levels]]) -> None:
-    for key, picked in typed.items():
-        known = {value: text for part in parts for value, text in part.get(key, {}).items()}
-        foreign = [text for value, text in picked.items() if value not in known]
-        if known and foreign:
-            levels = ", ".join(text.removeprefix(f"{key}=") for text in known.values())
-            raise UserError(
-                f"{foreign[0]} is in no part of this experiment's grid; choose of: {levels} "
-                "(hydra.sweeper.parts=null does without the parts)"
-            )
+def _both(levels: Sequence[_Level], others: Sequence[_Level]) -> list[_Level]:
+    return [level for level in levels if level in others]
+
+
+def _has(cell: Mapping[str, _Level], entry: _Axes) -> bool:
+    return all(cell.get(key) in levels for key, levels in entry.items())
+
+
+def _listed(levels: Iterable[_Level]) -> str:
+    return ", ".join(level.override.partition("=")[2] for level in levels)
 
 
 def _entries(name: str, entries: Any) -> Sequence[Axes]:

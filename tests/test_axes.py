@@ -59,6 +59,31 @@ def test_a_level_of_no_part_is_refused_with_the_levels_there_are():
         expand("m=r", parts=[{"m": "p"}, {"m": "q"}])
 
 
+def test_a_part_without_a_typed_key_stays_as_it_is():
+    parts = [{"m": "none,w"}, {"m": "p", "s": "1,2"}]
+    assert expand("s=1", parts=parts) == [frozenset({"m=none"}), frozenset({"m=w"}), frozenset({"m=p", "s=1"})]
+    assert expand("m=w", "s=1", parts=parts) == [frozenset({"m=w"})]
+    assert len(expand("t=1,2", parts=parts)) == 2 * 4  # of no part: all get it
+
+
+def test_a_level_of_params_is_picked_beside_the_parts_that_narrow_its_axis():
+    grid = {"params": {"seed": "0,1,2,3"}, "parts": [{"m": "a"}, {"m": "b", "seed": "0,1"}]}
+    assert expand("seed=3", **grid) == [frozenset({"m=a", "seed=3"})]
+    both = [frozenset({"m=a", "seed=1"}), frozenset({"m=a", "seed=3"}), frozenset({"m=b", "seed=1"})]
+    assert expand("seed=1,3", **grid) == both
+    with pytest.raises(UserError, match=r"seed=4 is in no part of this experiment's grid; choose of: 0, 1, 2, 3 "):
+        expand("seed=4", **grid)
+
+
+@pytest.mark.parametrize("prefix", ["+", "++"])
+def test_a_prefix_does_not_go_around_the_parts(prefix):
+    grid = {"params": {"seed": "0,1"}, "parts": [{"m": "none"}, {"m": "p", "s": "1,2"}]}
+    assert expand(f"{prefix}s=2", "m=p", "seed=0", **grid) == [frozenset({"seed=0", "m=p", f"{prefix}s=2"})]
+    assert expand(f"{prefix}seed=7", "m=none", **grid) == [frozenset({f"{prefix}seed=7", "m=none"})]
+    with pytest.raises(UserError, match="s=3 is in no part of this experiment's grid; choose of: 1, 2 "):
+        expand(f"{prefix}s=3", **grid)
+
+
 def test_left_out_is_what_has_a_level_of_every_key_of_an_entry():
     grid = {"params": {"data": "a,b", "n": "1,2,3"}, "exclude": [{"data": "a", "n": "2,3"}, {"data": "b", "n": 1}]}
     assert set(expand(**grid)) == {
@@ -92,6 +117,9 @@ def test_readings_has_the_rivals_once_and_dreg_in_every_reading():
     hashes = {cell.config_hash for cell in made.values()}
     assert len(hashes) == len(made)
     assert {cell.config_hash for cell in plain.values()} < hashes
+    local = cells("readings", "regularizer.form=local")
+    assert len(local) == 8 * 5 * (5 + 2 * 2)
+    assert {cell.config_hash for cell in local.values()} < hashes
 
 
 def test_scarcity_has_every_size_that_a_dataset_has():
