@@ -30,7 +30,7 @@ def jobs(
     strengths that suit it): of a key that some part sets, it picks among the levels of each part that has the
     key, and the others stay without it.
 
-    Errors: `UserError` for a level that no part has, and where nothing is left.
+    Errors: `UserError` for a level that no part has, an exclusion of what is not there, and where nothing is left.
     """
     shared = _axes(parser, _texts("params", params or {}))
     own = [_axes(parser, _texts("parts", part)) for part in _entries("parts", parts) or [{}]]
@@ -38,6 +38,7 @@ def jobs(
     grid = _Grid([{**shared, **part} for part in own], {key for part in own for key in part}, left_out)
     typed = _axes(parser, arguments)
     grid.refuse_foreign_levels(typed)
+    grid.refuse_empty_exclusions(typed)
     made = grid.cells(typed)
     if not made:
         asked = " ".join(arguments) or "these axes"
@@ -78,12 +79,26 @@ class _Grid:
         """`UserError` for a level that is to be picked and is in no part."""
         for key in (key for key in typed if key in self.picked):
             known = _union(cross.get(key, ()) for cross in self.crosses)
-            for level in typed[key]:
-                if level not in known:
-                    raise UserError(
-                        f"{level.override} is in no part of this experiment's grid; choose of: {_listed(known)} "
-                        "(hydra.sweeper.parts=null does without the parts)"
-                    )
+            for level in _without(typed[key], known):
+                raise UserError(
+                    f"{level.override} is in no part of this experiment's grid; choose of: {_listed(known)} "
+                    "(hydra.sweeper.parts=null does without the parts)"
+                )
+
+    def refuse_empty_exclusions(self, typed: _Axes) -> None:
+        """`UserError` for an axis or a level to leave out that neither the experiment nor the command line has."""
+        grids = [*self.crosses, typed]
+        for key, levels in (axis for entry in self.left_out for axis in entry.items()):
+            if not any(key in axes for axes in grids):
+                keys = dict.fromkeys(itertools.chain(*self.crosses)) or typed
+                raise UserError(
+                    f"hydra.sweeper.exclude: {key} is no axis of the grid; choose of: {', '.join(keys)}"
+                )
+            known = _union(axes.get(key, ()) for axes in grids)
+            for level in _without(levels, known):
+                raise UserError(
+                    f"hydra.sweeper.exclude: {level.override} is nowhere in the grid; choose of: {_listed(known)}"
+                )
 
 
 def _axes(parser: OverridesParser, overrides: Sequence[str]) -> dict[str, list[_Level]]:
@@ -116,6 +131,10 @@ def _both(levels: Sequence[_Level], others: Sequence[_Level]) -> list[_Level]:
     return [level for level in levels if level in others]
 
 
+def _without(levels: Sequence[_Level], others: Sequence[_Level]) -> list[_Level]:
+    return [level for level in levels if level not in others]
+
+
 def _has(cell: Mapping[str, _Level], entry: _Axes) -> bool:
     return all(cell.get(key) in levels for key, levels in entry.items())
 
@@ -135,4 +154,4 @@ def _entries(name: str, entries: Any) -> Sequence[Axes]:
 def _texts(name: str, entry: Axes) -> list[str]:
     if not all(isinstance(key, str) for key in entry):
         raise UserError(f"hydra.sweeper.{name} has {dict(entry)}, whose keys must be texts")
-    return [f"{key}={levels}" for key, levels in entry.items()]
+    return [f"{key}={'null' if levels is None else levels}" for key, levels in entry.items()]

@@ -96,6 +96,30 @@ def test_left_out_is_what_has_a_level_of_every_key_of_an_entry():
         expand("data=a", "n=3", **grid)
 
 
+@pytest.mark.parametrize(
+    ("entry", "refusal"),
+    [
+        ({"dta": "a"}, "dta is no axis of the grid; choose of: data, n, m, s"),
+        ({"data": "a", "n": "2,4"}, "n=4 is nowhere in the grid; choose of: 1, 2, null"),
+        ({"m": "none", "s": 3}, "s=3 is nowhere in the grid; choose of: 1, 2"),
+    ],
+)
+def test_an_exclusion_of_what_is_not_there_is_refused(entry, refusal):
+    grid = {"params": {"data": "a,b", "n": "1,2,null"}, "parts": [{"m": "none"}, {"m": "p", "s": "1,2"}]}
+    for narrowed in ((), ("data=b",), ("m=p",)):
+        with pytest.raises(UserError, match=f"^hydra.sweeper.exclude: {refusal}$"):
+            expand(*narrowed, **grid, exclude=[entry])
+
+
+def test_exclusions_outlive_what_the_command_line_replaces_and_adds():
+    grid = {"params": {"data": "a,b", "n": "1,2,null"}, "exclude": [{"data": "a", "n": None}]}
+    assert expand("data=b", "n=null", **grid) == [frozenset({"data=b", "n=null"})]
+    assert expand("data=c", "n=3", **grid) == [frozenset({"data=c", "n=3"})]
+    assert expand("data=a", "n=3,null", **grid) == [frozenset({"data=a", "n=3"})]
+    typed = expand("seed=0,1", "data=a,b", exclude=[{"seed": 1, "data": "a"}])
+    assert len(typed) == 3
+
+
 @pytest.mark.parametrize("entries", ["dreg", [3], [{}]])
 def test_parts_and_exclusions_that_are_no_axes_are_refused(entries):
     for name in ("parts", "exclude"):
