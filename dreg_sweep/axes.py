@@ -8,7 +8,6 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from dreg_sweep.errors import UserError
 
@@ -41,8 +40,7 @@ def jobs(
     grid.refuse_empty_exclusions(typed)
     made = grid.cells(typed)
     if not made:
-        asked = " ".join(arguments) or "these axes"
-        raise UserError(f"the grid has no cells: with {asked} one of its axes has no levels, or all is left out")
+        raise grid.nothing_left(typed)
     return [[level.override for level in cell.values()] for cell in made]
 
 
@@ -100,6 +98,21 @@ class _Grid:
                     f"hydra.sweeper.exclude: {level.override} is nowhere in the grid; choose of: {_listed(known)}"
                 )
 
+    def nothing_left(self, typed: _Axes) -> UserError:
+        """What to say where the command line leaves no cell: which key to change, and to what."""
+        axes = {
+            key: f"{key}={_listed(typed[key], ',')}" for key in typed if any(key in one for one in self.crosses)
+        }
+        for key in reversed(axes):
+            others = {other: levels for other, levels in typed.items() if other != key}
+            left = _union([cell[key]] for cell in self.cells(others))
+            if left:
+                beside = " ".join(text for other, text in axes.items() if other != key)
+                why = f"does not go with {beside}" if beside else "is left out"
+                return UserError(f"the grid has no cells: {axes[key]} {why}; choose {key} of: {_listed(left)}")
+        asked = " ".join(axes.values()) or "these axes"
+        return UserError(f"the grid has no cells: none has all of {asked}, or hydra.sweeper.exclude leaves it out")
+
 
 def _axes(parser: OverridesParser, overrides: Sequence[str]) -> dict[str, list[_Level]]:
     """Key → its levels; of a key that comes twice the last counts."""
@@ -112,7 +125,9 @@ def _levels(override: Override) -> list[_Level]:
     elif override.is_discrete_sweep():
         texts = list(override.sweep_string_iterator())
     else:
-        raise HydraException(f"{override.input_line}: a grid needs levels, such as 0,1,2 or range(3)")
+        raise UserError(f"{override.input_line}: a grid needs levels, such as 0,1,2 or range(3)")
+    if not texts:
+        raise UserError(f"the grid has no cells: {override.input_line} has no levels")
     return _union([[_Level(_value(text), f"{override.get_key_element()}={text}") for text in texts]])
 
 
@@ -139,8 +154,8 @@ def _has(cell: Mapping[str, _Level], entry: _Axes) -> bool:
     return all(cell.get(key) in levels for key, levels in entry.items())
 
 
-def _listed(levels: Iterable[_Level]) -> str:
-    return ", ".join(level.override.partition("=")[2] for level in levels)
+def _listed(levels: Iterable[_Level], between: str = ", ") -> str:
+    return between.join(level.override.partition("=")[2] for level in levels)
 
 
 def _entries(name: str, entries: Any) -> Sequence[Axes]:

@@ -92,8 +92,32 @@ def test_left_out_is_what_has_a_level_of_every_key_of_an_entry():
         frozenset({"data=b", "n=3"}),
     }
     assert expand("n=4", "data=a", **grid) == [frozenset({"n=4", "data=a"})]
-    with pytest.raises(UserError, match=r"the grid has no cells: with data=a n=3 one of .* all is left out"):
+    with pytest.raises(UserError, match=r"^the grid has no cells: n=3 does not go with data=a; choose n of: 1$"):
         expand("data=a", "n=3", **grid)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (("m=p", "s=3", "seed=7"), "s=3 does not go with m=p seed=7; choose s of: 1, 2"),
+        (("s=3", "m=p"), "m=p does not go with s=3; choose m of: none, q"),  # none is without an s
+        (("m=r",), "m=r is left out; choose m of: none, p, q"),
+        (("m=none,r", "t=1", "dry_run=true"), "t=1 does not go with m=none,r; choose t of: 2"),
+        (("m=q", "s=1", "seed=2"), "s=1 does not go with m=q seed=2; choose s of: 2, 3"),
+        (("seed=range(0)",), "seed=range(0) has no levels"),
+    ],
+)
+def test_a_pick_that_leaves_no_cells_is_named_with_what_is_left(arguments, refusal):
+    parts = [{"m": "none", "t": "2"}, {"m": "p", "s": "1,2"}, {"m": "q", "s": "2,3"}, {"m": "r", "t": "1,2"}]
+    with pytest.raises(UserError) as caught:
+        expand(*arguments, params={"seed": "0,1"}, parts=parts, exclude=[{"m": "r"}])
+    assert str(caught.value) == f"the grid has no cells: {refusal}"
+
+
+def test_picks_of_which_no_two_go_together_are_named():
+    parts = [{"m": m, "s": s, "t": t} for m, s, t in ("a11", "b22", "c33")]
+    with pytest.raises(UserError, match="the grid has no cells: none has all of m=a s=2 t=3, or"):
+        expand("m=a", "s=2", "t=3", parts=parts)
 
 
 @pytest.mark.parametrize(
