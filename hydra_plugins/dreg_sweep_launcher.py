@@ -24,12 +24,11 @@ class GridSweeper(BasicSweeper):
 
     def __init__(
         self,
-        max_batch_size: int | None = None,
         params: Mapping[str, Any] | None = None,
         parts: Sequence[Mapping[str, Any]] | None = None,
         exclude: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        super().__init__(max_batch_size, dict(params or {}))
+        super().__init__(None, dict(params or {}))
         self._parts, self._exclude = parts, exclude
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:

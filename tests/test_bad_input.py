@@ -48,6 +48,7 @@ BAD_ARRAYS = {
         (["dataset=text_table", "dataset.path=columns.csv"], ["columns.csv", "split"]),
         (["results_dir=/dev/null/results"], ["results_dir=/dev/null/results", "cannot be written"]),
         (["-m", "seed=range(0,0)"], ["no cells"]),
+        (["-m", "seed=0,1", "hydra.sweeper.max_batch_size=1"], ["max_batch_size is not a key", "params, parts"]),
         (["-m", "seed=0,1", "hydra/launcher=basic"], ["hydra/launcher=basic", "local, slurm"]),
         (["results_dir=columns.csv", "dry_run=true"], ["columns.csv", "not a folder"]),
         (["timeout=0"], ["timeout=0", "above 0"]),
