@@ -91,6 +91,12 @@ def test_a_file_does_not_replace_a_level(discovered):
         get_regularizer("igpen", 0.1, {})
 
 
+def test_a_helper_with_the_name_of_a_level_switches_nothing_off(discovered):
+    helper = "raise RuntimeError\nfrom dreg_sweep.regularizers import REGULARIZERS\n"
+    assert discovered(dropout=helper) == REGULARIZERS
+    assert get_regularizer("dropout", 0.5, {}).mask is REGULARIZERS["dropout"].mask
+
+
 def test_a_level_without_a_function_is_told_where_it_belongs():
     with pytest.raises(UserError) as caught:
         get_regularizer("mine", 0.1, {})
@@ -122,7 +128,9 @@ def copied(tmp_path):
     shutil.copytree(source, tmp_path / "dreg_sweep", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "dreg_sweep" / "regularizers" / "length.py").write_text(LENGTH)
 
-    def output(code):
+    def output(code, **files):
+        for name, text in files.items():
+            (tmp_path / "dreg_sweep" / "regularizers" / f"{name}.py").write_text(text)
         command = [sys.executable, "-c", code]
         return subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
@@ -146,6 +154,11 @@ def test_the_order_of_imports_does_not_matter(first, copied):
         "print(REGULARIZERS['length'] is length.REGULARIZER, registry._UNUSABLE)"
     )
     assert copied(code) == "True {}\n"
+
+
+def test_a_helper_takes_no_functions_place_in_the_package(copied):
+    code = "from dreg_sweep.stack import spectral_norm\nprint(spectral_norm.__module__)"
+    assert copied(code, spectral_norm="HALF = 0.5\n") == "dreg_sweep.regularizers.weights\n"
 
 
 def test_the_penalty_of_a_discovered_level_is_the_functions_own(discovered):

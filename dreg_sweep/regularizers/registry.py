@@ -9,9 +9,11 @@ from cell to cell of a stack.
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from torch import Tensor
@@ -74,15 +76,16 @@ REGULARIZERS: dict[str, Regularizer] = {
 _UNUSABLE: dict[str, str] = {}  # levels that a file was to add → what is wrong with the file
 
 
-def discover(package: str, folders: Iterable[str]) -> None:
+def discover(package: str, folders: Sequence[str]) -> None:
     """Add the REGULARIZER of every module in the package's folders that defines one, as the level of its name.
 
     A file that cannot be used stops nobody but who asks for its level: `get_regularizer` says what is wrong.
     """
     for found in pkgutil.iter_modules(folders):
         file = f"{package.replace('.', '/')}/{found.name}.py"
-        if found.name in REGULARIZERS:
-            _UNUSABLE[found.name] = f"{file} has the name of a level that is there already; rename the file"
+        if found.name in REGULARIZERS:  # not imported: the package may have a function of that name
+            if any(_defines_one(Path(folder) / f"{found.name}.py") for folder in folders):
+                _UNUSABLE[found.name] = f"{file} has the name of a level that is there already; rename the file"
             continue
         try:
             method = getattr(import_module(f"{package}.{found.name}"), "REGULARIZER", None)
@@ -96,6 +99,10 @@ def discover(package: str, folders: Iterable[str]) -> None:
             _UNUSABLE[found.name] = (
                 f"REGULARIZER in {file} must be a Regularizer(…) with one of penalty, decay, mask, norm"
             )
+
+
+def _defines_one(file: Path) -> bool:
+    return file.is_file() and re.search(r"^REGULARIZER\b", file.read_text("utf-8"), re.MULTILINE) is not None
 
 
 def get_regularizer(
