@@ -73,6 +73,10 @@ def test_a_file_adds_the_level_of_its_name(discovered):
             "from dreg_sweep.regularizers import Regularizer\nREGULARIZER = Regularizer()\n",
             "REGULARIZER in methods/mine.py must be a Regularizer(…) with one of penalty,",
         ),
+        (
+            "from dreg_sweep.regularizers import Regularizer\nREGULARIZER = Regularizer(penalty=len, decay=len)\n",
+            "REGULARIZER in methods/mine.py must be a Regularizer(…) with one of penalty,",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_stops_those_who_ask_for_it(text, mistake, discovered):
@@ -83,6 +87,73 @@ def test_a_file_that_cannot_be_used_stops_those_who_ask_for_it(text, mistake, di
         (line,) = str(caught.value).splitlines()
         assert line.startswith(f"{key.removesuffix('.mine')}=mine cannot be used: {mistake}")
     assert get_regularizer("dreg", 0.1, {}).function is REGULARIZERS["dreg"].function
+
+
+OPTIONS = """
+from typing import TYPE_CHECKING, Literal
+from dreg_sweep.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from nowhere import Trace
+
+def mine(trace: "Trace", *, n: int = 1, power: float = 1.0, root: bool = False, of: str = "all",
+         side: Literal["left", 2] = 2):
+    return trace.logits.norm(dim=2).mean(1)
+
+REGULARIZER = Regularizer(penalty=mine)
+"""
+
+
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_options_are_of_the_type_of_their_annotation(future, discovered):
+    discovered(mine=future + OPTIONS)
+    for fit in (
+        {"n": 2},
+        {"power": 2},
+        {"power": 0.5},
+        {"root": True},
+        {"of": "a"},
+        {"side": "left"},
+        {"side": 2},
+    ):
+        assert get_regularizer("mine", 0.5, fit).options == fit
+    for option, value, needs in [
+        ("n", 1.5, "must be a whole number of at least 1"),
+        ("n", True, "must be a whole number of at least 1"),
+        ("power", "abc", "must be a number"),
+        ("power", True, "must be a number"),
+        ("power", None, "must be a number"),
+        ("root", 3, "must be true or false"),
+        ("of", 3, "must be a text"),
+        ("side", "right", "is unknown; choose one of: left, 2"),
+        ("side", 2.0, "is unknown; choose one of: left, 2"),
+        ("side", [2], "is unknown; choose one of: left, 2"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            get_regularizer("mine", 0.5, {option: value})
+        assert str(caught.value) == f"regularizer.{option}={value} {needs}"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        ("", "no annotation"),
+        (": list[int]", "the annotation list[int]"),
+        (": 'int | None'", "the annotation int | None"),
+        (": 'nowhere.Kind'", "the annotation nowhere.Kind"),
+    ],
+)
+def test_an_option_of_an_unknown_type_is_told_to_who_asks_for_the_level(annotation, words, discovered):
+    found = discovered(mine=LENGTH.replace(": int = 1", f"{annotation} = 1"), length=LENGTH)
+    assert {"mine", "length"} < set(found)
+    for options in ({}, {"power": 2}):
+        with pytest.raises(UserError) as caught:
+            get_regularizer("mine", 0.1, options)
+        assert str(caught.value) == (
+            f"regularizer=mine cannot be used: its option power has {words}, and must have one of: "
+            "int, float, bool, str, Literal[…]"
+        )
+    get_regularizer("length", 0.1, {"power": 2})
 
 
 def test_a_file_does_not_replace_a_level(discovered):

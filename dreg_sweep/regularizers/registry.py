@@ -93,12 +93,17 @@ def discover(package: str, folders: Sequence[str]) -> None:
             reason = (str(error).splitlines() or [""])[0]
             _UNUSABLE[found.name] = f"{file} cannot be imported ({type(error).__name__}: {reason})"
             continue
-        if isinstance(method, Regularizer) and method.function is not None:
+        if isinstance(method, Regularizer) and len(_functions(method)) == 1:
             REGULARIZERS[found.name] = method
         elif method is not None:
             _UNUSABLE[found.name] = (
                 f"REGULARIZER in {file} must be a Regularizer(…) with one of penalty, decay, mask, norm"
             )
+
+
+def _functions(method: Regularizer) -> list[Callable[..., Any]]:
+    """Not for the class to check: the fingerprints of stored results speak of its code."""
+    return [f for f in (method.penalty, method.decay, method.mask, method.norm) if f is not None]
 
 
 def _defines_one(file: Path) -> bool:
@@ -126,6 +131,8 @@ def get_regularizer(
     if not low <= strength <= high:
         raise UserError(f"{key}.strength={strength:g} is out of range for {name}: {low:g} to {high:g}")
     known = _option_types(method.function)
+    for option, annotation in known.items():
+        _check_annotation(f"{factor}={name}", option, annotation)
     for option, value in options.items():
         if option not in known:
             choices = ", ".join(known) or "none"
@@ -161,17 +168,50 @@ _INTERNAL = {"update", "eps"}
 
 
 def _option_types(function: Callable[..., Any] | None) -> dict[str, Any]:
+    """Option → its annotation, as the object it stands for."""
     if function is None:
         return {}
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _INTERNAL}
+    options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {p.name: _evaluated(p.annotation, function) for p in options if p.name not in _INTERNAL}
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
+    """An annotation is a text under `from __future__ import annotations`; as it is where it cannot be evaluated.
+
+    Not those of all parameters at a time (`eval_str`): what the options do not need may be imported for type
+    checkers alone.
+    """
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    except Exception:
+        return annotation
+
+
+_KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {  # annotation → what is one, in code and in words
+    int: (lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
+    float: (lambda value: type(value) in (int, float), "a number"),
+    bool: (lambda value: type(value) is bool, "true or false"),
+    str: (lambda value: type(value) is str, "a text"),
+}
+
+
+def _check_annotation(name: str, option: str, annotation: Any) -> None:
+    if get_origin(annotation) is not Literal and not any(annotation is kind for kind in _KINDS):
+        given = "no annotation" if annotation is inspect.Parameter.empty else f"the annotation {annotation}"
+        raise UserError(
+            f"{name} cannot be used: its option {option} has {given}, and must have one of: "
+            f"{', '.join(kind.__name__ for kind in _KINDS)}, Literal[…]"
+        )
 
 
 def _check_option(key: str, value: Any, annotation: Any) -> None:
     if get_origin(annotation) is Literal:
-        if value not in get_args(annotation):
-            raise UserError(
-                f"{key}={value} is unknown; choose one of: {', '.join(map(str, get_args(annotation)))}"
-            )
-    elif annotation is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UserError(f"{key}={value} must be a whole number of at least 1")
+        choices = get_args(annotation)
+        if (type(value), value) not in [(type(choice), choice) for choice in choices]:
+            raise UserError(f"{key}={value} is unknown; choose one of: {', '.join(map(str, choices))}")
+        return
+    fits, kind = _KINDS[annotation]
+    if not fits(value):
+        raise UserError(f"{key}={value} must be {kind}")
