@@ -22,7 +22,7 @@ def expand(*arguments, params=None, parts=None, exclude=None):
 def cells(name, *arguments):
     """The cells of an experiment by key."""
     arguments = [f"experiment={name}", *arguments]
-    loader, master = loader_and_master(f"experiment={name}")
+    loader, master = loader_and_master(*arguments)  # which Hydra composes before it comes to the jobs
     sweeper = master.hydra.sweeper
     made = jobs(OverridesParser.create(loader), sweeper.params, sweeper.parts, sweeper.exclude, arguments)
     return {cell.key: cell for cell in compose_grid(loader, master, made).cells}
