@@ -6,8 +6,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -34,11 +34,12 @@ from dreg_sweep.launch.messages import (
     Work,
 )
 from dreg_sweep.launch.splits import Splits
+from dreg_sweep.launch.trial import own_file, try_penalties
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
 from dreg_sweep.precision import refuse_unfit_precision
 from dreg_sweep.provenance import source_digest
-from dreg_sweep.regularizers import get_regularizer, refuse_unfit
+from dreg_sweep.regularizers import Regularizer, get_regularizer, refuse_unfit
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.store import Store, StoreError
@@ -96,6 +97,8 @@ def _check(message: Check) -> Checked:
     try:
         for cell, inputs in message.cells:
             check_cell(cell, inputs)
+        for cell, inputs in _to_try(message.cells):
+            try_cell(cell, inputs)
         devices = [] if message.device is None else find_devices(message.device)
         for precision in {cell.recipe.precision for cell, _ in message.cells} if devices else ():
             refuse_unfit_precision(precision, devices[0].kind)
@@ -126,15 +129,32 @@ def check_cell(cell: Cell, inputs: Inputs | None) -> None:
     Looks at names and options, and at what the inputs ask for where that is known.
     """
     activation = get_activation(cell.activation)
-    methods = _methods(cell.regularizer)
+    methods = _named_methods(cell.regularizer)
     if inputs is not None:
         network = build_network(cell.model.name, inputs.shape, inputs.n_outputs, activation, cell.model.options)
-        named = dict(zip(cell.regularizer.names, [methods.studied, *(m for m, _ in methods.others)], strict=True))
+        named = {name: method for name, (method, _) in methods.items()}
         refuse_unfit(named, network, cell.model.name, inputs.task, cell.dataset.name)
         get_augmentation(cell.recipe.augmentation.name, cell.recipe.augmentation.options, inputs.shape)
     optimizer = cell.recipe.optimizer
     get_optimizer(optimizer.name, [torch.zeros(1)], optimizer.options)
     get_schedule(cell.recipe.schedule.name, cell.recipe.schedule.options)(0, 1)
+
+
+def _to_try(cells: Sequence[tuple[Cell, Inputs | None]]) -> Iterable[tuple[Cell, Inputs]]:
+    """Of the cells with a regularizer that has a file of its own, one a method, activation, model and inputs."""
+    distinct: dict[str, tuple[Cell, Inputs]] = {}
+    for cell, inputs in cells:
+        if inputs is not None and any(own_file(name) for name in cell.regularizer.names):
+            method = replace(cell.regularizer, strength=0.0)
+            distinct.setdefault(repr((method, cell.activation, cell.model, inputs)), (cell, inputs))
+    return distinct.values()
+
+
+def try_cell(cell: Cell, inputs: Inputs) -> None:
+    """`UserError` where a penalty of the cell, which `check_cell` has let pass, cannot be trained with."""
+    activation = get_activation(cell.activation)
+    network = build_network(cell.model.name, inputs.shape, inputs.n_outputs, activation, cell.model.options)
+    try_penalties(_named_methods(cell.regularizer), network, inputs)
 
 
 def _work(
@@ -200,6 +220,12 @@ def _methods(spec: RegularizerSpec) -> Methods:
         for other in added
     ]
     return Methods(get_regularizer(spec.name, spec.strength, spec.options), others)
+
+
+def _named_methods(spec: RegularizerSpec) -> dict[str, tuple[Regularizer, float]]:
+    """Name → method and strength of all that regularizes a cell."""
+    methods = _methods(spec)
+    return dict(zip(spec.names, [(methods.studied, spec.strength), *methods.others], strict=True))
 
 
 def run_stack(work: Work, datasets: _Datasets, splits: Splits, connection: Connection) -> Sequence[str]:
