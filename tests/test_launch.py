@@ -1,12 +1,13 @@
 """Launching without processes: forecasts, patience, packing, and what becomes of stacks that fail."""
 
+import traceback
 from collections import deque
 from typing import Any
 
 import pytest
 
 from dreg_sweep.config import SweepSettings
-from dreg_sweep.launch import dispatch, pilot, runner
+from dreg_sweep.launch import dispatch, pilot, report, runner
 from dreg_sweep.launch.dispatch import Dispatch
 from dreg_sweep.launch.memory import peak_bytes, reset_peak, slots_per_gpu
 from dreg_sweep.launch.messages import Broken, Device, Finished, Measure, Piloted
@@ -375,3 +376,23 @@ def test_failures_all_alike_before_any_success_stop_the_sweep(dispatched):
     summary, tried, _ = dispatched(stacks, lambda those: Broken(f"of its own: {those[0].seed}"))
     assert not summary.stopped_early
     assert len(tried) == 20
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("too long", "ValueError: too long"),
+        ("sizes:\n  a 1\n  b 2", "ValueError: sizes:"),
+        ("\n   sizes\n   a 1", "ValueError: sizes"),
+        ("", "ValueError"),
+    ],
+)
+def test_a_failure_is_told_by_the_first_line_of_its_message(message, said):
+    try:
+        try:
+            raise KeyError("another")
+        except KeyError:
+            raise ValueError(message)  # noqa: B904
+    except ValueError:
+        assert report._message(traceback.format_exc()) == said
+    assert report._message("worker process ended: exit code 1") == "worker process ended: exit code 1"

@@ -205,3 +205,13 @@ def test_a_wrong_penalty_is_one_line_and_nothing_is_trained(body, said, checkout
     assert line.startswith("dreg-sweep: mine in dreg_sweep/regularizers/mine.py")
     assert said in line
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_failure_in_training_is_told_by_the_first_line_of_its_message(checkout, tmp_path):
+    raised = r"raise ValueError('\n    no such rows:\n      they are many')"
+    body = f"if len(trace.x[0]) > 10: {raised}\n    return trace.losses.mean(1)"
+    (checkout / "dreg_sweep" / "regularizers" / "mine.py").write_text(PENALTY.format(body))
+    command = ("regularizer=mine", "epochs=1", "train_size=50", "results_dir=r")
+    process = run("dreg-sweep", *command, cwd=tmp_path, PYTHONPATH=str(checkout))
+    assert process.returncode == 1, process.stderr
+    assert "failed: 1 cell: ValueError: no such rows:; one of them: dreg-sweep regularizer=mine" in process.stderr

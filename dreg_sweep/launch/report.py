@@ -1,5 +1,7 @@
 """What the user reads before and after a sweep."""
 
+import itertools
+import re
 import shlex
 import sys
 from collections.abc import Collection, Sequence
@@ -11,12 +13,14 @@ from dreg_sweep.launch.dispatch import Summary
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.plan import Plan, levels_per_factor
 
+_TRACEBACK = "Traceback (most recent call last):"
+
 
 def say_plan(plan: Plan) -> None:
     """What will be trained and why, on standard error."""
     retried = f" ({len(plan.failed)} failed before)" if plan.failed else ""
     print(
-        f"{len(plan.cells)} cells: {len(plan.done)} done, {len(plan.pending)} to train{retried}",
+        f"{_cells(len(plan.cells))}: {len(plan.done)} done, {len(plan.pending)} to train{retried}",
         file=sys.stderr,
     )
     for line in _stale_lines(plan):
@@ -51,7 +55,7 @@ def say_dry_run(
     for line in _stale_lines(plan):
         print(f"             {line}")
     sizes = sorted({len(stack) for stack in stacks})
-    of = f" of {sizes[0]} to {sizes[-1]} cells" if len(sizes) > 1 else f" of {sizes[0]} cells" if sizes else ""
+    of = f" of {sizes[0]} to {_cells(sizes[-1])}" if len(sizes) > 1 else f" of {_cells(sizes[0])}" if sizes else ""
     print(f"stacks       {len(stacks)}{of} on {device}")
     known = [stack for stack in stacks if stack[0].dataset.name not in absent]
     if known or not stacks:
@@ -100,15 +104,13 @@ def say_end(summary: Summary, plan: Plan, results_dir: Path) -> None:
         counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.trained.items()))
         memory = f"; at most {summary.peak_bytes / 2**30:.1f} GiB a slot" if summary.peak_bytes else ""
         print(
-            f"trained {sum(summary.trained.values())} cells in {summary.seconds:.1f} s: {counts}{memory}",
+            f"trained {_cells(sum(summary.trained.values()))} in {summary.seconds:.1f} s: {counts}{memory}",
             file=sys.stderr,
         )
     for error, cells in summary.errors.items():
         # Into a folder of its own: alone, a cell of a grid may have another key.
         alone = shlex.join(["dreg-sweep", *cells[0].overrides, "results_dir=results/alone"])
-        print(
-            f"failed: {len(cells)} cells: {error.strip().splitlines()[-1]}; one of them: {alone}", file=sys.stderr
-        )
+        print(f"failed: {_cells(len(cells))}: {_message(error)}; one of them: {alone}", file=sys.stderr)
     if summary.stopped_early:
         print(
             f"stopped early: the first failures are all alike; mend their cause, then {to_go_on()}",
@@ -117,3 +119,21 @@ def say_end(summary: Summary, plan: Plan, results_dir: Path) -> None:
     kept = {cell.key for cell in plan.done} - {cell.key for cell in plan.pending}
     complete = len(kept) + summary.trained["done"] + summary.trained["diverged"]
     print(f"{complete} of {len(plan.cells)} cells complete in {results_dir}", file=sys.stderr)
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell" if number == 1 else f"{number} cells"
+
+
+def _message(error: str) -> str:
+    """Of a traceback the exception and the first line of its message; a line that is none as it is."""
+    lines = error.strip().splitlines()
+    start = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=-1) + 1
+    # Frames and their code are indented; the exception is not, though lines of its message may be.
+    told = [
+        line.strip() for line in itertools.dropwhile(lambda line: line[:1] == " ", lines[start:]) if line.strip()
+    ]
+    if not told:
+        return lines[-1].strip() if lines else "no message"
+    kind = re.fullmatch(r"[\w.]+:", told[0])  # a message that begins with an empty line
+    return " ".join(told[:2]) if kind else told[0]
