@@ -155,9 +155,10 @@ def test_every_regularizer_has_an_oracle_and_a_card():
     for path in Path(__file__).parent.glob("test_regularizers*.py"):
         importlib.import_module(f"tests.{path.stem}")
     assert set(ORACLES) == set(REGULARIZERS)
-    for method in REGULARIZERS.values():
+    for name, method in REGULARIZERS.items():
         if method.function is not None:
-            assert "Source:" in (method.function.__doc__ or "")
+            card = method.function.__doc__ or ""
+            assert "Source:" in card, f"the docstring of {name} lacks its source, if only `Source: this project.`"
 
 
 @pytest.mark.parametrize(
