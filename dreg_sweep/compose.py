@@ -31,6 +31,7 @@ from dreg_sweep.config import (
     group_values,
     groups_from_config,
     names_a_level,
+    refuse_misnamed,
     settings_from_config,
 )
 from dreg_sweep.errors import UserError
@@ -154,6 +155,9 @@ class GridComposer:
             config = copy.deepcopy(hydra_config)
             with open_dict(config):
                 del config["hydra"]
+            level, regularizer = hydra_config.hydra.runtime.choices.get("regularizer"), config.get("regularizer")
+            if level is not None and isinstance(regularizer, DictConfig):
+                refuse_misnamed(str(level), OmegaConf.to_container(regularizer, resolve=False))
             self._merged[groups] = (config, hydra_config)
         return self._merged[groups]
 

@@ -122,6 +122,21 @@ def groups_from_config(config: Mapping[str, Any]) -> Groups:
     )
 
 
+def refuse_misnamed(level: str, regularizer: Any) -> None:
+    """`UserError` where the file of a level lacks its name or its strength, or names another method.
+
+    regularizer: what the file of the level says. A copy that was not renamed would train the other method.
+    """
+    file = f"conf/regularizer/{level}.yaml"
+    given = regularizer if isinstance(regularizer, Mapping) else {}
+    for key in ("name", "strength"):
+        if given.get(key) is None:
+            raise UserError(f"{file} lacks {key}")
+    method = level.partition("+")[0]
+    if given["name"] != method:
+        raise UserError(f"{file} says name: {given['name']}; it must be {method}, as the file is called")
+
+
 def cell_from_config(
     config: Mapping[str, Any],
     extra_levels: Mapping[str, str],
@@ -135,6 +150,7 @@ def cell_from_config(
     """
     _refuse_unknown(config)
     groups = groups or groups_from_config(config)
+    _refuse_strengths_without_effect(config, groups.regularizer, overrides)
     if groups.regularizer.name == "none":
         extra_levels = {key: level for key, level in extra_levels.items() if key != "regularizer.strength"}
     steps = _optional_integer(config, "steps", 1)
@@ -208,6 +224,20 @@ def _refuse_unknown(config: Mapping[str, Any]) -> None:
         for name in strengths:
             if name not in methods:
                 raise unknown_level("strengths", name, methods)
+
+
+def _refuse_strengths_without_effect(
+    config: Mapping[str, Any], regularizer: RegularizerSpec, overrides: Sequence[str]
+) -> None:
+    """A level's file reads `strengths`; one with a plain number, or a copy that reads another's, does not."""
+    asked = (config.get("strengths") or {}).get(regularizer.name)
+    by_hand = any(text.lstrip("+").startswith("regularizer.strength=") for text in overrides)
+    if asked is not None and asked != regularizer.strength and regularizer.name != "none" and not by_hand:
+        name = regularizer.name
+        raise UserError(
+            f"strengths.{name}={asked} has no effect: conf/regularizer/{name}.yaml must say "
+            f"strength: ${{oc.select:strengths.{name},{regularizer.strength:g}}}"
+        )
 
 
 def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

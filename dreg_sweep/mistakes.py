@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from dreg_sweep.errors import unknown_level
 
@@ -16,6 +17,8 @@ def composition_mistake(error: Exception) -> str | None:
         group, _, level = str(error.missing_cfg_file).rpartition("/")
         hint = _lacks_its_conf(level) if group == "regularizer" else ""
         return f"{unknown_level(group, level, error.options)}{hint}"
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _bare_refusal(error)
     if isinstance(error, OverrideParseException):

@@ -72,6 +72,37 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, tmp_path)
     assert not list(tmp_path.rglob("cells/*.parquet"))
 
 
+LEVELS = {  # files of a user's own levels
+    "copied": "name: dropout\nstrength: 0.2\n",
+    "nameless": "strength: 0.2\n",
+    "bare": "name: bare\n",
+    "broken": "name: broken\nstrength: [0.2\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["regularizer=copied"], ["conf/regularizer/copied.yaml says name: dropout; it must be copied"]),
+        (["regularizer=nameless"], ["conf/regularizer/nameless.yaml lacks name"]),
+        (["regularizer=bare"], ["conf/regularizer/bare.yaml lacks strength"]),
+        (["regularizer=broken"], ["regularizer/broken.yaml, line 3: "]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_file_of_a_level_that_is_wrong_is_named(arguments, words, tmp_path):
+    folder = tmp_path / "conf" / "regularizer"
+    folder.mkdir(parents=True)
+    for name, text in LEVELS.items():
+        (folder / f"{name}.yaml").write_text(text)
+    process = run("dreg-sweep", "--config-dir", "conf", *arguments, cwd=tmp_path, **NO_NETWORK)
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("dreg-sweep: ")
+    assert all(word in line for word in words), line
+    assert not list(tmp_path.rglob("cells/*.parquet"))
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

@@ -310,6 +310,21 @@ def test_a_value_out_of_range_is_named_with_its_key(override, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("strength", "overrides"), [(0.2, ()), (0.2, ("seed=1",)), (3.0, ())])
+def test_a_strength_that_the_file_does_not_read_is_refused(strength, overrides):
+    """As by `strength: 0.2` in place of `${oc.select:strengths.igpen,0.2}`."""
+    loader, master = loader_and_master()
+    config = composed_by_hydra(loader, master, ["regularizer=igpen"])
+    config = {**config, "strengths": {"igpen": 1.5}, "regularizer": {"name": "igpen", "strength": strength}}
+    with pytest.raises(
+        UserError, match=r"^strengths.igpen=1.5 has no effect: conf/regularizer/igpen.yaml must say"
+    ):
+        cell_from_config(config, {}, overrides)
+    cell_from_config(config, {}, ("regularizer.strength=0.2",))  # which comes after the file
+    cell_from_config({**config, "strengths": {"dreg": 1.5}}, {}, overrides)
+    cell_from_config({**config, "regularizer": {"name": "igpen", "strength": 1.5}}, {}, overrides)
+
+
 def test_two_cells_under_one_name_are_refused():
     config = GridComposer(*loader_and_master()).resolve([])
     cell = cell_from_config(config, {})
