@@ -213,7 +213,7 @@ def verdict_table():
         name: pd.read_csv(ROOT / f"results/{name}/analysis/claims.csv")
         for name in ("paper_cpu", "seeds", "scarcity")
     }
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for claim in read["paper_cpu"]["claim"].unique():
         found[claim] = {}
         for head, (wanted, owner) in VERDICT_COLUMNS.items():

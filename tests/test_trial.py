@@ -37,16 +37,16 @@ IMAGES, CURVE = Inputs((1, 8, 8), 10, "classification"), Inputs((1,), 1, "regres
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """Makes a level `mine` of a penalty's body."""
+    """Makes a level of a penalty's body."""
 
-    def define(body):
-        file = tmp_path / "mine.py"
+    def define(body, name="mine"):
+        file = tmp_path / f"{name}.py"
         file.write_text(PENALTY.format(body))
-        spec = importlib.util.spec_from_file_location("dreg_sweep.regularizers.mine", file)
+        spec = importlib.util.spec_from_file_location(f"dreg_sweep.regularizers.{name}", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setitem(sys.modules, spec.name, module)
-        monkeypatch.setitem(REGULARIZERS, "mine", module.REGULARIZER)
+        monkeypatch.setitem(REGULARIZERS, name, module.REGULARIZER)
 
     return define
 
@@ -69,6 +69,7 @@ SHAPES = {
 }
 WITHOUT_GRADIENT = ["return trace.logits.detach().mean((1, 2))", "return (trace.logits > 0).float().mean((1, 2))"]
 MIXING = [
+    "return trace.logits.topk(5, 1).values.square().mean().expand(len(trace.x))",
     "return trace.logits.square().mean().expand(len(trace.logits))",
     "return trace.logits.square().mean((1, 2)).flip(0)",
     "return trace.logits.square().mean((1, 2)).cumsum(0)",
@@ -82,6 +83,7 @@ GOOD = [
     "return trace.logits.square().mean((1, 2))",
     "return trace.logits.mean((1, 2)) * float('nan')",  # that training diverges is another matter
     "return trace.logits.square().mean((1, 2)) / 0.0",
+    "return trace.logits.topk(5, 1).values.square().mean((1, 2))",  # needs five rows
     "v = torch.stack([torch.randn(trace.logits.shape[1:], generator=s) for s in trace.streams])\n"
     "    return (v * trace.logits).mean((1, 2))",
 ]
@@ -145,6 +147,13 @@ def test_a_penalty_beside_others_is_tried_too(mine):
     for added in ({"also": (spec,)}, {"always": (spec,)}):
         cell = replace(plain, regularizer=replace(plain.regularizer, name="dropout", strength=0.3, **added))
         assert "mine.py returned a tensor of shape ()" in checked(cell)
+
+
+def test_two_penalties_that_draw_do_not_disturb_each_other(mine):
+    for name in ("mine", "yours"):
+        mine(GOOD[-1], name)
+    cell, other = (small(regularizer=name, strength=0.1) for name in ("mine", "yours"))
+    assert checked(replace(cell, regularizer=replace(cell.regularizer, also=(other.regularizer,)))) is None
 
 
 def test_where_no_layer_is_hidden_a_penalty_on_hidden_layers_may_be_constant(mine):

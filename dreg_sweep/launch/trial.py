@@ -36,29 +36,37 @@ def own_file(name: str) -> str | None:
     return module.__file__ if module is not None and hasattr(module, "REGULARIZER") else None
 
 
-def try_penalties(methods: Mapping[str, tuple[Regularizer, float]], network: Network, inputs: Inputs) -> None:
+def try_penalties(
+    methods: Mapping[str, tuple[Regularizer, float]], network: Network, inputs: Inputs, batch_size: int
+) -> None:
     """Call each penalty that has a file of its own on a stack of two cells.
 
-    methods: name → method and strength, all that regularize such a cell. Errors: `UserError` for a penalty that
-    raises, is not one value a cell, has no gradient, or makes a cell's value depend on the rest of its stack.
+    methods: name → method and strength, all that regularize such a cell. batch_size: rows in training, which are
+    taken where a penalty cannot do with a few. Errors: `UserError` for a penalty that raises, is not one value a
+    cell, has no gradient, or makes a cell's value depend on the rest of its stack.
     """
     trial = _Trial(methods, network, inputs)
     try:
-        trace = trial.trace()
+        layers = trial.trace().layers
     except Exception:  # none of a penalty: training will meet it again, and store it
         return
+    # Where no layer is hidden, a penalty on hidden layers is a constant.
+    hidden = any(layer.activation is not None for layer in layers)
     for name, (method, _) in methods.items():
         file = own_file(name)
         if file is None or method.penalty is None:
             continue
         where = f"{name} in dreg_sweep/regularizers/{Path(file).name}"
+        rows = _ROWS
         try:
-            value = method.penalty(trace, **method.options)
+            try:
+                value = method.penalty(trial.trace(rows), **method.options)
+            except Exception:  # the few rows may be to blame
+                rows = batch_size
+                value = method.penalty(trial.trace(rows), **method.options)
         except Exception as error:
             raise UserError(f"{where}{_line_in(file, error)} raised {_first_line(error)}") from None
-        # Where no layer is hidden, a penalty on hidden layers is a constant.
-        hidden = any(layer.activation is not None for layer in trace.layers)
-        if (mistake := _mistake(value, hidden) or _mixture(trial, method, value)) is not None:
+        if (mistake := _mistake(value, hidden) or _mixture(trial, method, value, rows)) is not None:
             raise UserError(f"{where} {mistake}")
 
 
@@ -69,7 +77,7 @@ class _Trial:
         self._methods, self._network, self._inputs = methods, network, inputs
         self._start = network.initial([np.random.default_rng(seed) for seed in range(_SIZE)])
 
-    def trace(self, changed: int | None = None) -> Trace:
+    def trace(self, rows: int = _ROWS, changed: int | None = None) -> Trace:
         """Of a forward pass in training. changed: a cell that has other rows, parameters and draws this time."""
         factors = torch.tensor([_FACTOR if cell == changed else 1.0 for cell in range(_SIZE)])
         seeds = [cell + _SIZE * (cell == changed) for cell in range(_SIZE)]
@@ -81,16 +89,16 @@ class _Trial:
             TASKS[self._inputs.task],
             self._network.initial_buffers(_SIZE),
         )
-        x, y = (torch.stack(rows) for rows in zip(*map(self._rows, seeds), strict=True))
+        x, y = map(torch.stack, zip(*(self._batch(seed, rows) for seed in seeds), strict=True))
         return stack.forward(_times(factors, x).requires_grad_(stack.needs_input_gradient), y, training=True)
 
-    def _rows(self, seed: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, seed: int, rows: int) -> tuple[Tensor, Tensor]:
         """One cell's inputs (B, D) and labels (B,) or targets (B, T)."""
         stream = torch.Generator().manual_seed(seed)
-        x = torch.randn(_ROWS, math.prod(self._inputs.shape), generator=stream)
+        x = torch.randn(rows, math.prod(self._inputs.shape), generator=stream)
         if self._inputs.task == "regression":
-            return x, torch.randn(_ROWS, self._inputs.n_outputs, generator=stream)
-        return x, torch.randint(self._inputs.n_outputs, (_ROWS,), generator=stream)
+            return x, torch.randn(rows, self._inputs.n_outputs, generator=stream)
+        return x, torch.randint(self._inputs.n_outputs, (rows,), generator=stream)
 
 
 def _times(factors: Tensor, stacked: Tensor) -> Tensor:
@@ -112,16 +120,16 @@ def _mistake(value: Any, hidden: bool) -> str | None:
     return None
 
 
-def _mixture(trial: _Trial, method: Regularizer, value: Tensor) -> str | None:
+def _mixture(trial: _Trial, method: Regularizer, value: Tensor, rows: int) -> str | None:
     """Whether the value of one cell depends on the other; None where it does not."""
     assert method.penalty is not None
     for changed in range(_SIZE):
         kept = 1 - changed
         try:
-            other = method.penalty(trial.trace(changed), **method.options)
+            other = method.penalty(trial.trace(rows, changed), **method.options)
             if _same(other[kept], value[kept]):
                 continue
-            again = method.penalty(trial.trace(), **method.options)
+            again = method.penalty(trial.trace(rows), **method.options)
         except Exception:  # the numbers of the changed cell are not those of a start
             continue
         if not _same(again[kept], value[kept]):

@@ -154,7 +154,8 @@ def try_cell(cell: Cell, inputs: Inputs) -> None:
     """`UserError` where a penalty of the cell, which `check_cell` has let pass, cannot be trained with."""
     activation = get_activation(cell.activation)
     network = build_network(cell.model.name, inputs.shape, inputs.n_outputs, activation, cell.model.options)
-    try_penalties(_named_methods(cell.regularizer), network, inputs)
+    rows = min(cell.recipe.batch_size, cell.train_size or cell.recipe.batch_size)
+    try_penalties(_named_methods(cell.regularizer), network, inputs, rows)
 
 
 def _work(

@@ -89,7 +89,9 @@ def finding(frame: "pd.DataFrame") -> str:
     said = []
     for rule in (rule for rule in CHOICES if f"{rule}_rank" in frame):
         best = frame[frame[f"{rule}_rank"] == 1]
-        first = {left: " and ".join(own["regularizer"]) for left, own in best.groupby("left_out", sort=False)}
+        first: dict[str, str] = {}
+        for left, name in zip(best["left_out"], best["regularizer"], strict=True):
+            first[left] = f"{first[left]} and {name}" if left in first else name
         usual = first.pop(NOTHING_LEFT_OUT, None)
         others = [f"{name} without {left}" for left, name in first.items() if name != usual]
         if usual and others:
