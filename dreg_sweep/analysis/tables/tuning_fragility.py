@@ -1,14 +1,13 @@
 """How much of what tuning says hangs on one dataset: the choices and the order again without each."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreg_sweep.analysis.grid import Grid
-from dreg_sweep.analysis.report.render import NOTHING, Column, Table
+from dreg_sweep.analysis.report.render import Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.tables.tuning import Tuning, tuning
-from dreg_sweep.analysis.tables.tuning_ranks import ranks
-from dreg_sweep.analysis.tables.wording import about, number, sentences, text
+from dreg_sweep.analysis.tables.tuning_ranks import place, ranks
+from dreg_sweep.analysis.tables.wording import about, sentences, text
 from dreg_sweep.analysis.tuning import CHOICES, RULES
 
 if TYPE_CHECKING:
@@ -53,14 +52,6 @@ def table(found: Tuning, held_out: Grid, metric: Metric) -> Table | None:
     if frame is None:
         return None
 
-    def place(rule: str) -> Any:
-        def show(row: Mapping[str, Any]) -> str:
-            if row[f"{rule}_mean"] != row[f"{rule}_mean"]:
-                return NOTHING
-            return f"{row[f'{rule}_rank']} ({number(row[f'{rule}_mean'], metric)})"
-
-        return show
-
     return Table(
         name="tuning_fragility",
         title=f"Tuned on validation rows, one dataset left out at a time: {metric.label}",
@@ -74,11 +65,7 @@ def table(found: Tuning, held_out: Grid, metric: Metric) -> Table | None:
         columns=(
             text("left_out", "left out"),
             text("regularizer"),
-            *(
-                Column(f"rank, {RULES[rule]} (mean)", place(rule), value=f"{rule}_rank")
-                for rule in CHOICES
-                if f"{rule}_rank" in frame
-            ),
+            *(place(rule, lambda _: metric) for rule in CHOICES if f"{rule}_rank" in frame),
         ),
         block="left_out",
     )

@@ -1,6 +1,6 @@
 """The order of the methods, and the treatment's tests, at the fixed strengths and at those that tuning chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,14 +85,6 @@ def ranks_table(found: Tuning) -> Table:
     metrics = {metric.name: metric for metric in found.grid.metrics}
     rules = [rule for rule in CHOICES if rule in found.rules]
 
-    def place(rule: str) -> Any:
-        def show(row: Mapping[str, Any]) -> str:
-            if row[f"{rule}_mean"] != row[f"{rule}_mean"]:
-                return NOTHING
-            return f"{row[f'{rule}_rank']} ({number(row[f'{rule}_mean'], metrics[row['metric']])})"
-
-        return show
-
     def p(rule: str) -> Any:
         def show(row: Mapping[str, Any]) -> str:
             plain = p_text(row[f"{rule}_p"])
@@ -102,7 +94,7 @@ def ranks_table(found: Tuning) -> Table:
 
     columns: list[Column] = [text("metric"), text("regularizer")]
     for rule in rules:
-        columns.append(Column(f"rank, {RULES[rule]} (mean)", place(rule), value=f"{rule}_rank"))
+        columns.append(place(rule, lambda row: metrics[row["metric"]]))
     if found.treatment in found.methods:
         columns += [Column(f"p, {RULES[rule]} (Holm)", p(rule), value=f"{rule}_p") for rule in rules]
     return Table(
@@ -121,6 +113,17 @@ def ranks_table(found: Tuning) -> Table:
         columns=tuple(columns),
         block="metric",
     )
+
+
+def place(rule: str, metric_of: Callable[[Mapping[str, Any]], Metric]) -> Column:
+    """The column of places under a rule, with the means in parentheses."""
+
+    def show(row: Mapping[str, Any]) -> str:
+        if row[f"{rule}_mean"] != row[f"{rule}_mean"]:
+            return NOTHING
+        return f"{row[f'{rule}_rank']} ({number(row[f'{rule}_mean'], metric_of(row))})"
+
+    return Column(f"rank, {RULES[rule]} (mean)", show, value=f"{rule}_rank")
 
 
 def _left_out(frame: "pd.DataFrame", rules: Sequence[str]) -> str:
