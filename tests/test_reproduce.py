@@ -231,6 +231,26 @@ def test_another_configuration_is_named_by_its_keys(checkout):
     assert "the configuration differs: epochs in 1 cells" in found.stdout
 
 
+@pytest.mark.parametrize(("precision", "told"), [(None, ""), ("float32", ""), ("tf32", "precision in 5 cells")])
+def test_rows_of_before_a_key_are_what_cells_were_then(rows_only, precision, told):
+    """Configurations without `precision` were all of float32."""
+
+    def older(frame):
+        configs = [json.loads(text) for text in frame["config"]]
+        for config in configs:
+            del config["precision"]
+            if precision is not None:
+                config["precision"] = precision
+        frame["config"] = [json.dumps(config) for config in configs]
+        frame["config_hash"] = "0" * 16
+
+    doctor(rows_only / "results/quickstart", older)
+    found = compare(rows_only, "--tolerance", "4")
+    assert found.returncode == bool(told)
+    assert ("the configuration differs" in found.stdout) == bool(told)
+    assert told in found.stdout
+
+
 def tables(checkout, module, exact):
     """The report on the tables of a checkout, and its lines, at most three differences one by one."""
     report = module.compare_tables(checkout / "runs/quickstart/analysis", checkout / ANALYSIS, exact)

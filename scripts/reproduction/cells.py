@@ -30,6 +30,7 @@ LEAST_BOUND = 0.01
 _LEAST_LOSS = 2.0**-23  # float32 rounds at this by 1: a loss below it is 0 but for rounding
 MEASURES = ("clean_accuracy", "noisy_accuracy", "train_accuracy", "test_loss")
 FIXED = ("status", "steps", "n_test", "n_noisy")  # no rounding changes them
+_SINCE = {"precision": "float32"}  # keys that configurations did not always have → what cells were before
 SAME_QUESTION = ("config_hash", "data_fingerprint")
 # By whom, where and how fast; rows of before there was a choice of precision have none.
 _BOOKKEEPING = ("seconds", "device", "code_version", "code_fingerprint", "torch_version", "error", "precision")
@@ -98,6 +99,10 @@ def compare_cells(run: pd.DataFrame, published: pd.DataFrame, standard_deviation
         bounds = {name: bound.fillna(0.0).clip(lower=LEAST_BOUND) for name, bound in bounds.items()}
         for name in MEASURES:
             explained[name] |= distances[name] <= bounds[name]
+        explained["config_hash"] = [
+            same or not _other_keys(str(now), str(before))
+            for same, now, before in zip(equal["config_hash"], ours["config"], theirs["config"], strict=True)
+        ]
         # Counts say what the accuracies say; the text of a configuration what its hash says.
         explained = explained[[*SAME_QUESTION, *FIXED, *MEASURES]]
     identical, alike = equal.all(axis=1), explained.all(axis=1)
@@ -117,7 +122,7 @@ def compare_cells(run: pd.DataFrame, published: pd.DataFrame, standard_deviation
         other_data=Counter(theirs.loc[~equal["data_fingerprint"], "dataset"]),
         other_configuration=Counter(
             _other_keys(str(ours.at[cell, "config"]), str(theirs.at[cell, "config"]))
-            for cell in shared[~equal["config_hash"]]
+            for cell in shared[~explained["config_hash"]]
         ),
         largest={name: float(own.max()) for name, own in distances.items() if own.notna().any()},
     )
@@ -136,8 +141,8 @@ def _named(
 
 
 def _other_keys(ours: str, theirs: str) -> str:
-    """The keys by which two configurations (JSON) differ."""
-    now, before = json.loads(ours), json.loads(theirs)
+    """The keys by which two configurations (JSON) differ; one without a later key is what cells were before it."""
+    now, before = ({**_SINCE, **json.loads(text)} for text in (ours, theirs))
     return ", ".join(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
 
 
