@@ -61,8 +61,8 @@ def _trends(grids: Grids, metric: Metric, treatment: Any) -> dict[Any, dict[str,
 
 
 def _flips(whole: dict[str, Any], part: dict[str, Any]) -> str:
-    crossed = [name for name in ("p", "p_reverse") if (whole[name] <= ALPHA) != (part[name] <= ALPHA)]
-    return ", ".join({"p": "falls", "p_reverse": "grows"}[name] for name in crossed)
+    directions = {"p": "falls", "p_reverse": "grows"}
+    return ", ".join(said for name, said in directions.items() if (whole[name] <= ALPHA) != (part[name] <= ALPHA))
 
 
 def table(grids: Grids, metric: Metric, treatment: Any) -> Table | None:
