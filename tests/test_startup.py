@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dreg_sweep.launch.slots import ALLOCATION, ARITHMETIC
-from tests.commands import run
+from tests.commands import cells, run
 
 
 def python(script, *arguments, cwd, **environment):
@@ -140,3 +140,11 @@ def test_the_runner_of_a_sweep_does_without_torch(tmp_path):
         "import sys; from dreg_sweep.cli import sweep\ntry: sweep()\nfinally: assert 'torch' not in sys.modules"
     )
     python(check, "-m", "seed=0,1", "epochs=1", "results_dir=r", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("module", ["torch", "random", "types", "pandas"])
+def test_a_users_file_with_a_modules_name_is_not_imported(module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("raise SystemExit('the file of the user was imported')\n")
+    done = run("dreg-sweep", "results_dir=r", "steps=2", "train_size=64", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert cells(tmp_path / "r")["status"].tolist() == ["done"]

@@ -34,6 +34,10 @@ ALLOCATION = {
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
 
+# Python is started with `-c` for the server, and with `-m` for a task of a cluster: both would import a file torch.py
+# or random.py of the user's current folder in place of the module of that name.
+IMPORTS = {"PYTHONSAFEPATH": "1"}
+
 
 @contextlib.contextmanager
 def worker_server() -> Iterator[ForkServerContext]:
@@ -43,7 +47,7 @@ def worker_server() -> Iterator[ForkServerContext]:
     what it will be asked to run. Ended it is with SIGKILL: it has nothing to tidy up, and may still be importing
     what nobody needs any more.
     """
-    os.environ.update({**ALLOCATION, **os.environ, **ARITHMETIC})  # a process reads them when it starts
+    os.environ.update({**ALLOCATION, **os.environ, **ARITHMETIC, **IMPORTS})  # a process reads them when it starts
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dreg_sweep.launch.preload"])
     with _interrupt_ignored():
