@@ -34,8 +34,8 @@ ALLOCATION = {
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
 
-# Python is started with `-c` for the server, and with `-m` for a task of a cluster: both would import a file torch.py
-# or random.py of the user's current folder in place of the module of that name.
+# Python is started with `-c` for the server and with `-m` for a task of a cluster. Both would import a file
+# torch.py or random.py of the current folder in place of the module of that name.
 IMPORTS = {"PYTHONSAFEPATH": "1"}
 
 
