@@ -2,8 +2,8 @@
 
     python scripts/changed_numbers.py REVISION [NAME ...]
 
-The sweeps in results/ (or those named) are analysed anew from their stored rows. Each CSV file is compared value by
-value with the one that was committed at REVISION. A change is explained by the first entry of `CAUSES` that fits.
+The sweeps in results/ (or those named) are analysed anew from their stored rows. Each CSV file is compared, value
+by value, with the one that was committed at REVISION. The first entry of `CAUSES` that fits explains a change.
 
 Exit codes: 0 every change has a cause; 1 some have none; 2 bad input.
 """
