@@ -16,7 +16,8 @@ import pytest
 from scipy import stats
 
 from dreg_sweep.analysis import signed_rank
-from dreg_sweep.analysis.statistics.exact import as_fractions, as_numbers, doubled_midranks
+from dreg_sweep.analysis.statistics.exact import as_fractions, as_numbers
+from dreg_sweep.analysis.statistics.rank_tests import friedman
 from dreg_sweep.analysis.statistics.wilcoxon import EXACT_PAIRS, GATHER, pairs_needed
 
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -273,16 +274,36 @@ def test_integers_beyond_int64_stay_exact():
 
 
 def test_tolerance_is_decided_exactly():
-    """1e-10 of the largest magnitude, to the last bit: array arithmetic and fractions agree on every gap."""
+    """A tie is 1e-10 of the larger magnitude, to the last bit: array arithmetic and fractions agree on every gap."""
     for steps in range(-3, 4):
-        gap = 1e-10 + steps * 2.0**-53
-        floats = [1.0, 1.0 - gap, 0.5, 1e-10 * (1 + steps * 2.0**-52)]
+        floats = [1.0, 1.0 - (1e-10 + steps * 2.0**-53), 0.5]
         fractions, tolerance = as_fractions(floats)
-        sizes = [value if value > tolerance else Fraction(0) for value in fractions]
-        nonzero = [value for value in sizes if value]
-        expected = sum(doubled_midranks(nonzero, tolerance)[1:2]) / 2
-        result = signed_rank([-floats[0], floats[1], -floats[2], -floats[3]])
-        assert (result.statistic, result.n) == (expected, len(nonzero))
+        ties = fractions[0] - fractions[1] <= tolerance * fractions[0]
+        result = signed_rank([-floats[0], floats[1], -floats[2]])
+        assert (result.statistic, result.n) == (2.5 if ties else 2, 3)
+
+
+@pytest.mark.parametrize("exploded", [1e3, 1e12, 1e16, 1e150])
+def test_one_exploded_difference_leaves_the_others_as_they_are(exploded):
+    ordinary = [0.01, 0.02, 0.013, 0.004, 0.0151, 0.007, 0.03]
+    result = signed_rank([*ordinary, exploded])
+    assert (result.n, result.p, result.statistic) == (8, 2 / 2**8, 36)
+    tiny = [1e-11, -2e-11, 3e-11, 1e16, 2e16, -3e16]
+    assert signed_rank(tiny).statistic == 1 + 3 + 4 + 5
+    assert signed_rank(tiny).n == 6
+    table = [[exploded, *ordinary]] * 2
+    assert friedman(table).mean_ranks.tolist() == [1, 6, 3, 5, 8, 4, 7, 2]
+
+
+def test_estimate_of_many_pairs_is_not_moved_by_exploded_ones():
+    values = np.random.default_rng(0).normal(size=600)
+    values[:3] = (3e15, -2e14, 1e16)
+    walsh = np.sort((values[:, None] + values[None, :])[np.triu_indices(600)]) / 2
+    middle = len(walsh) // 2
+    median = (walsh[middle - 1] + walsh[middle]) / 2 if len(walsh) % 2 == 0 else walsh[middle]
+    assert signed_rank(values).hodges_lehmann == pytest.approx(median, rel=1e-9)
+    exact = [Fraction(value) for value in values.tolist()]
+    assert signed_rank(exact).hodges_lehmann == pytest.approx(median, rel=1e-9)
 
 
 def test_five_pairs_reach_the_floor_of_one_in_32():
@@ -316,7 +337,9 @@ def test_round_off_breaks_no_tie():
     assert signed_rank(images, "greater").p == signed_rank([1, 1, -1, 2], "greater").p
     assert signed_rank([0.1 + 0.2 - 0.3, 0.5, 0.25]).n == 2  # 5.6e-17 is a zero
     assert signed_rank([0.1 + 0.2 - 0.3, 0.5, 0.25], zeros="pratt").statistic == 5
-    assert signed_rank([0.9e-10, 1.5e-10, -1.0], zeros="pratt").statistic == 2  # no tie with what counts as zero
+    assert signed_rank([0.9e-10, 1.5e-10, -1.0], zeros="pratt").statistic == 3  # small beside 1, and no round-off
+    round_off = [0.1 + 0.2 - 0.3, 0.1 + 0.7 - 0.8, 0.25, 93.1 - 93.2 + 0.1]
+    assert signed_rank(round_off).n == 1
 
 
 def test_exact_types_keep_tiny_differences():

@@ -110,7 +110,7 @@ def _table(scores: Any, dimensions: int) -> _Table:
             row, f"subject {subject}: scores", "drop incomplete subjects before the test"
         )
         cells += fractions
-        tolerance = max(tolerance, within)
+        tolerance = max(tolerance, within * max(map(abs, fractions)))
     mean = sum(cells, Fraction(0)) / len(cells)
     values = np.array([nearest_float(cell - mean) for cell in cells])
     if not np.isfinite(values).all():

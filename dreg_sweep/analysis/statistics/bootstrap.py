@@ -91,7 +91,7 @@ def chance_of_first(table: Any, seed: int = SEED) -> Any:
 
     table: DataFrame or two-dimensional array, rows = clusters, columns = methods, higher is better. A DataFrame
     gives a Series over its columns, anything else an array; it adds up to 1. Methods that tie for the highest
-    mean share that resample equally; means of floats within 1e-10 of the largest magnitude tie. All methods are
+    mean share that resample equally; means of floats within 1e-10 of the highest tie. All methods are
     resampled together, exactly or by draws as in `clustered_interval`; the order of the rows does not matter.
     Raises ValueError for a missing value, clusters of different lengths, fewer than 2 clusters and a table without
     a method.
@@ -101,18 +101,18 @@ def chance_of_first(table: Any, seed: int = SEED) -> Any:
         raise ValueError(
             f"chance_of_first needs at least 2 clusters (rows) and 1 method (columns), not {raw.shape}"
         )
-    clusters, methods = raw.shape
+    methods = raw.shape[1]
     numbers = as_numbers(raw.ravel(), "table")
     scores = numbers.array.reshape(raw.shape)
     sums, weights = _resampled_sums(np.array(sorted(scores.tolist()), dtype=scores.dtype), seed)
-    slack = float(clusters * numbers.tolerance)  # 0 for exact types, whose sums may be beyond any float
-    best = sums.max(axis=1, keepdims=True)
-    first = sums >= best - slack if slack else sums == best
+    best = sums.max(axis=1, keepdims=True)  # of exact types, sums may be beyond any float
+    share = float(numbers.tolerance)
+    first = sums >= best - share * np.abs(best) if share else sums == best
     shared = first.sum(axis=1)
     won = [Fraction(0)] * methods
     for parts in np.unique(shared).tolist():  # whole weights are added up before they are divided
-        share = weights[shared == parts] @ first[shared == parts]
-        won = [chance + Fraction(int(weight), parts) for chance, weight in zip(won, share, strict=True)]
+        firsts = weights[shared == parts] @ first[shared == parts]
+        won = [chance + Fraction(int(weight), parts) for chance, weight in zip(won, firsts, strict=True)]
     chances = np.array([float(chance / int(weights.sum())) for chance in won])
     if hasattr(table, "columns"):
         import pandas as pd

@@ -2,9 +2,9 @@
 
 Ranks depend on which values are equal, and binary floats lose equalities that the data have:
 0.3 - 0.2 and 0.2 - 0.1 differ in the last bit. Integers, `Fraction` and `Decimal` are therefore compared
-exactly, and floats with a tolerance of 1e-10 of the largest magnitude: far above the round-off of a
-difference between accuracies (2e-16, also where the largest difference is one image in 10,000), far below
-anything a measurement means.
+exactly. Two floats are equal where they differ by at most 1e-10 of the larger magnitude of the two: far above the
+round-off of a difference between accuracies, far below anything a measurement means. The tolerance belongs to the
+two values and not to the whole sample, so that one value of 1e16 makes no others equal.
 """
 
 import math
@@ -17,17 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FLOAT_TOLERANCE = Fraction(1, 10**10)
+LEAST_ROUND_OFF = 1e-17  # of a difference, which is at most twice the values that it was made from
+USUAL_ROUND_OFF = 1e-13
 INT64_SAFE = 2**61  # below it the sum of two values, and a bound minus a value, stay inside int64
 
 
 def as_fractions(
     values: Iterable[Any], what: str = "values", advice: str = "drop incomplete pairs before the test"
 ) -> tuple[list[Fraction], Fraction]:
-    """The values as fractions, and the tolerance within which two of them count as equal.
+    """The values as fractions, and the relative tolerance within which two of them count as equal.
 
     values: a one-dimensional collection of real numbers: list, tuple, array, Series. A bool, Python's or NumPy's,
     is the integer 0 or 1. The tolerance is 0 when every value is of an exact type (int, Fraction, Decimal), else
-    `FLOAT_TOLERANCE` x the largest magnitude. advice: what to do about a missing value, for its message.
+    `FLOAT_TOLERANCE`, a share of the larger of two magnitudes. advice: what to do about a missing value, for its message.
     Raises ValueError for a missing or infinite value, for more than one dimension, and for a number beyond the
     largest float (1.8e308) among floats, TypeError for a value that is not a real number; all say where it stands.
     """
@@ -54,7 +56,7 @@ def as_fractions(
     if not exact and math.isinf(nearest_float(largest)):
         place = next(place for place, value in enumerate(fractions) if abs(value) == largest)
         raise ValueError(f"{what}[{place}] is beyond the largest float (1.8e308), and other values are floats")
-    return fractions, Fraction(0) if exact else FLOAT_TOLERANCE * largest
+    return fractions, Fraction(0) if exact else FLOAT_TOLERANCE
 
 
 def nearest_float(value: Fraction) -> float:
@@ -90,7 +92,7 @@ def as_rows(table: Any, what: str) -> np.ndarray:
 
 
 class Numbers(NamedTuple):
-    """Values as array x unit, and the tolerance (in the values' scale) within which two of them count as equal.
+    """Values as array x unit, and the share of the larger magnitude within which two of them count as equal.
 
     array: exact values are whole numbers, int64 below 2^61 and Python integers otherwise, with unit = 1 / their
         common denominator and tolerance = 0; values with a float among them are float64, with unit = 1.
@@ -113,9 +115,7 @@ def as_numbers(values: Iterable[Any], what: str = "values") -> Numbers:
         array = np.asarray(values)
         array = array.astype(np.int64) if array.dtype.kind == "b" else array
         if array.dtype.kind == "f" and np.isfinite(array).all():
-            array = array.astype(np.float64)
-            largest = Fraction(float(np.abs(array).max(initial=0)))
-            return Numbers(array, Fraction(1), FLOAT_TOLERANCE * largest)
+            return Numbers(array.astype(np.float64), Fraction(1), FLOAT_TOLERANCE)
         if array.dtype.kind in "iu" and max(int(array.max(initial=0)), -int(array.min(initial=0))) < INT64_SAFE:
             return Numbers(array.astype(np.int64), Fraction(1), Fraction(0))
     fractions, tolerance = as_fractions(values, what)
@@ -128,16 +128,54 @@ def as_numbers(values: Iterable[Any], what: str = "values") -> Numbers:
 
 
 def further_apart(low: np.ndarray, high: np.ndarray, tolerance: Fraction) -> np.ndarray:
-    """Where high - low > tolerance, for low <= high of one type; decided exactly for floats as well."""
+    """Whether two values differ by more than the tolerance times the larger magnitude of the two.
+
+    Args:
+        low: values of one type, none above its partner in `high`.
+        high: as many values of that type.
+        tolerance: a share, 0 for exact types.
+
+    Returns:
+        One bool a pair. The decision is exact for floats as well.
+    """
     gaps = high - low
-    if not tolerance or gaps.dtype == object:
-        return np.asarray(gaps > tolerance, dtype=bool)
-    limit = float(tolerance)
-    apart = np.asarray(gaps > limit)
+    if not tolerance:
+        return np.asarray(gaps > 0, dtype=bool)
+    sizes = np.maximum(np.abs(low), np.abs(high))
+    if gaps.dtype == object:
+        return np.asarray(gaps > tolerance * sizes, dtype=bool)
+    limits = float(tolerance) * sizes
+    apart = np.asarray(gaps > limits)
     # Only where the rounded gap lies within a few roundings of the limit can the float comparison be wrong.
-    for place in np.flatnonzero(np.abs(gaps - limit) <= 2.0**-50 * limit):
-        apart[place] = Fraction(float(high[place])) - Fraction(float(low[place])) > tolerance
+    for place in np.flatnonzero((np.abs(gaps - limits) <= 2.0**-50 * limits) & (sizes > 0)):
+        gap = Fraction(float(high[place])) - Fraction(float(low[place]))
+        apart[place] = gap > tolerance * Fraction(float(sizes[place]))
     return apart
+
+
+def round_off_zeros(sizes: np.ndarray, tolerance: Fraction) -> np.ndarray:
+    """Whether a magnitude is zero, or can be nothing but the round-off of a difference that is zero.
+
+    Round-off lies between 1e-17 and 1e-10 of the other differences: nearer to them it is a difference, and further
+    below them no round-off reaches. The others are represented by the median of the nonzero magnitudes; and by the
+    largest one for magnitudes up to 1e-13, the round-off of accuracies in percent.
+
+    Args:
+        sizes: magnitudes of the differences.
+        tolerance: 0 for exact types, of which only 0 is zero; `FLOAT_TOLERANCE` for floats.
+
+    Returns:
+        One bool a magnitude.
+    """
+    zero = np.asarray(sizes == 0, dtype=bool)
+    if not tolerance or zero.all():
+        return zero
+
+    def beside(usual: float) -> np.ndarray:
+        return (sizes <= float(tolerance) * usual) & (sizes >= LEAST_ROUND_OFF * usual)
+
+    usual, largest = float(np.median(sizes[~zero])), float(sizes.max())
+    return np.asarray(zero | beside(usual) | (beside(largest) & (sizes <= USUAL_ROUND_OFF)))
 
 
 def array_midranks(values: np.ndarray, tolerance: Fraction = Fraction(0)) -> np.ndarray:

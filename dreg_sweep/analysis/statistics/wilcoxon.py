@@ -19,8 +19,8 @@ from dreg_sweep.analysis.statistics.exact import (
     Numbers,
     array_midranks,
     as_numbers,
-    further_apart,
     nearest_float,
+    round_off_zeros,
 )
 
 Alternative = Literal["two-sided", "greater", "less"]
@@ -73,9 +73,9 @@ def signed_rank(
     """Signed-rank test of "the differences are symmetric about 0", exact for up to 1000 nonzero differences.
 
     differences: one number a pair, in any one-dimensional collection. Integers, Fractions and Decimals are
-        compared exactly; as soon as one value is a float, two magnitudes within 1e-10 of the largest one are
-        tied, and magnitudes within that of 0 are zeros, so that 0.3 - 0.2 ties with 0.2 - 0.1. A bool, Python's
-        or NumPy's, is the integer 0 or 1.
+        compared exactly; as soon as one value is a float, two magnitudes tie that differ by at most 1e-10 of the larger
+        of the two, so that 0.3 - 0.2 ties with 0.2 - 0.1, and what can only be round-off beside the others is zero
+        (`round_off_zeros`). A bool, Python's or NumPy's, is the integer 0 or 1.
     alternative: "greater" asks whether the differences tend to be positive.
     zeros: "wilcox" drops zero differences, then ranks; "pratt" ranks them with the rest, then drops their
         ranks.
@@ -93,7 +93,7 @@ def signed_rank(
     statistic of N pairs; where even k = 0 stays below 95 % (N <= 5), k = 0. Its ends are order statistics,
     so with ties the confidence is a lower bound (Noether 1967, JASA 62, 184-188). Beyond N = 1000, P(T <= k)
     is the normal one at k + 1/2. The Walsh averages of more than 511 floats (or integers beyond 2^61) are
-    computed on a grid of 2^-60 of the largest magnitude, finer than its own round-off; memory grows with N.
+    computed on a grid of 2^-60 of the largest magnitude (see `_on_grid` for exceptional ones); memory grows with N.
 
     Without a nonzero difference p = floor = 1 and n = 0. Exact differences of any size are tested; an estimate or
     an end of the interval beyond the largest float (1.8e308) is infinite. Raises ValueError for a NaN, missing or
@@ -122,11 +122,11 @@ def _test(
     numbers: Numbers, estimate: float, interval: Interval, alternative: Alternative, zeros: Zeros
 ) -> SignedRank:
     sizes = np.abs(numbers.array)
-    nonzero = further_apart(np.zeros_like(sizes), sizes, numbers.tolerance)
+    nonzero = ~round_off_zeros(sizes, numbers.tolerance)
     if not nonzero.any():
         return SignedRank(1.0, 0.0, 0, 1.0, 0.0, estimate, interval)
 
-    # "Zero" under the tolerance becomes zero, so that it ranks (pratt) with the true zeros.
+    # Round-off becomes zero, so that it ranks (pratt) with the true zeros.
     sizes = np.where(nonzero, sizes, 0)
     ranked = nonzero if zeros == "wilcox" else np.ones_like(nonzero)
     ranks = array_midranks(sizes[ranked], numbers.tolerance)[nonzero[ranked]]  # doubled
@@ -247,14 +247,26 @@ def _interval_cut(count: int) -> tuple[int, float]:
 
 
 def _on_grid(array: np.ndarray) -> tuple[np.ndarray, Fraction]:
-    """Floats, or integers beyond int64, rounded to whole multiples of 2^-60 of the largest magnitude's scale."""
+    """Floats, or integers beyond int64, as whole multiples of 2^-60 of the largest magnitude's scale.
+
+    Where some of the magnitudes, a tenth at most, are more than 2^16 times all others, the grid is 2^-44 of the
+    scale of those others, and the exceptional values are cut off at 2^16 times that scale. The cut moves neither the
+    median of the Walsh averages nor their interval, which lie among the averages of the others.
+    """
+    sizes = np.sort(np.abs(array))
+    usual, largest = sizes[len(sizes) - 1 - len(sizes) // 10], sizes[-1]
+    exceptional = bool(usual > 0 and largest // usual > 2**16)
+    bits, scale = (44, usual) if exceptional else (60, largest)
+    most = 2**60
     if array.dtype == object:
-        shift = max(abs(value) for value in array).bit_length() - 60
-        return np.array([(value + (1 << shift - 1)) >> shift for value in array], dtype=np.int64), Fraction(
-            2**shift
-        )
-    exponent = math.frexp(float(np.abs(array).max()))[1]
-    return np.rint(np.ldexp(array, 60 - exponent)).astype(np.int64), Fraction(2) ** (exponent - 60)
+        shift = max(0, int(scale).bit_length() - bits)
+        half = 1 << shift >> 1
+        whole = [min(max((value + half) >> shift, -most), most) for value in array]
+        return np.array(whole, dtype=np.int64), Fraction(2**shift)
+    exponent = math.frexp(float(scale))[1]
+    cut = np.ldexp(float(most), exponent - bits)
+    whole_floats = np.ldexp(np.clip(array, -cut, cut), bits - exponent)
+    return np.rint(whole_floats).astype(np.int64), Fraction(2) ** (exponent - bits)
 
 
 class _PairSums:
