@@ -132,7 +132,7 @@ def counts(scenario: Scenario, rng: np.random.Generator) -> np.ndarray:
 
 def significant(numerators: np.ndarray) -> np.ndarray:
     """(units, sides) of bool: whether p ≤ 0.05."""
-    grid = Grid(LEVELS, DONE, {ACCURACY.name: numerators}, TEST_SIZE, None, (ACCURACY,), {})
+    grid = Grid(LEVELS, DONE, {ACCURACY.name: numerators}, TEST_SIZE, {}, (ACCURACY,), {})
     found = np.zeros((len(UNITS), len(SIDES)), dtype=bool)
     for place, unit in enumerate(UNITS.values()):
         pairs = paired_differences(grid, ACCURACY, *METHODS, unit.factors)

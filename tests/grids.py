@@ -80,3 +80,13 @@ def loaded(rows, tmp_path):
 def grid_of(rows, tmp_path):
     """The rows as a grid."""
     return audit(loaded(rows, tmp_path)).grid
+
+
+def marginal(frame, column, by=()):
+    """Means over seeds, then over activations, then over datasets, but for what `by` names; plain pandas."""
+    for inner in (["dataset", "activation"], ["dataset"], []):
+        keys = list(dict.fromkeys([*by, *inner]))
+        if not keys:
+            return frame[column].mean()
+        frame = frame.groupby(keys)[column].mean().reset_index()
+    return frame.set_index(list(by))[column]

@@ -12,6 +12,7 @@ from dreg_sweep.analysis.grid import BLOCK, State, paired_differences
 from dreg_sweep.analysis.rows.reading import load_cells
 from dreg_sweep.analysis.scores import Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
+from tests.grids import marginal
 
 CLEAN = Metric("clean")
 KEYS = ["dataset", "activation", "regularizer", "seed"]
@@ -66,7 +67,7 @@ def fractions(exact, name):
 def test_counts_are_exact_fractions():
     exact = exact_values(counted([1, 2, 3], [7, 7, 11]), [CLEAN])
     assert fractions(exact, "clean") == [Fraction(1, 7), Fraction(2, 7), Fraction(3, 11)]
-    assert exact.places is None
+    assert not exact.round_off
 
 
 def test_decimals_are_what_they_print_as():
@@ -75,14 +76,14 @@ def test_decimals_are_what_they_print_as():
     exact = exact_values(frame, choose_metrics(frame, None))
     assert fractions(exact, "clean") == [Fraction(1, 10), Fraction(29, 100), Fraction(3, 10)]
     assert fractions(exact, "overall") == [Fraction(15, 100), Fraction(79, 200), Fraction(1, 5)]
-    assert exact.places is None
+    assert not exact.round_off
 
 
 def test_quotients_printed_in_full_are_settled():
     frame = pd.DataFrame({"clean_accuracy": [1 / 3, 2 / 3], "noisy_accuracy": np.nan})
     frame = frame.assign(clean_correct=None, n_test=None)
     exact = exact_values(frame, [CLEAN])
-    assert exact.places == 10
+    assert exact.round_off["clean"].tolist() == [-10, -10]
     assert fractions(exact, "clean")[0] == pytest.approx(1 / 3, abs=1e-12)
 
 
@@ -169,7 +170,7 @@ def test_means_equal_pandas_with_and_without_holes(tmp_path):
         blocks = kept.groupby(["dataset", "activation", "seed"])["regularizer"].transform("size") == 3
         rows = kept[blocks].assign(overall=lambda rows: (rows["clean_accuracy"] + rows["noisy_accuracy"]) / 2)
         for factors in (("regularizer",), ("seed", "regularizer"), ("regularizer", "dataset", "activation")):
-            expected = rows.groupby(list(factors))["overall"].mean()
+            expected = marginal(rows, "overall", factors)
             found = grid.means("overall", factors)
             assert {key: float(value) for key, value in found.items()} == pytest.approx(
                 {key if isinstance(key, tuple) else (key,): value for key, value in expected.items()}, rel=1e-12
@@ -258,12 +259,13 @@ def test_pairs_are_means_over_the_blocks_both_have(tmp_path, factors):
     grid = audit(frame).grid
     wide = frame.pivot(index=list(BLOCK), columns="regularizer", values="clean_accuracy")
     for rival in ("none", "igpen"):
-        expected = (wide["dreg"] - wide[rival]).dropna().groupby(level=list(factors)).mean()
+        gains = (wide["dreg"] - wide[rival]).dropna().rename("gain").reset_index()
+        expected = marginal(gains, "gain", factors)
         found = paired_differences(grid, CLEAN, "dreg", rival, factors)
         assert dict(zip(found.labels, map(float, found.values), strict=True)) == pytest.approx(
             {key if isinstance(key, tuple) else (key,): value for key, value in expected.items()}, abs=1e-12
         )
-        assert float(found.mean) == pytest.approx(expected.mean(), abs=1e-12)
+        assert float(found.mean) == pytest.approx(marginal(gains, "gain"), abs=1e-12)
         counts = (wide["dreg"] - wide[rival]).dropna().groupby(level=list(factors)).size()
         assert found.balanced == (counts.nunique() == 1)
 
@@ -299,3 +301,49 @@ def test_restricted_is_the_audit_of_the_rows_kept(tmp_path):
     kept = audit(frame[(frame["activation"] == "gelu") & (frame["seed"] != 1)]).grid
     assert whole.levels == kept.levels
     assert whole.means("overall", ("regularizer", "dataset")) == kept.means("overall", ("regularizer", "dataset"))
+
+
+def exploded(values):
+    """Rows of two methods on datasets d0, d1, …, one seed each, with these losses of none; dreg's are 0.01 less."""
+    rows = [
+        {
+            "activation": "relu",
+            "regularizer": r,
+            "dataset": f"d{i}",
+            "seed": 0,
+            "loss": value - 0.01 * (r == "dreg"),
+        }
+        for i, value in enumerate(values)
+        for r in ("none", "dreg")
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("one", [3.1e11, 1e16, 1e160, 1.7e308])
+def test_one_exploded_value_takes_no_pair_from_the_others(one, tmp_path):
+    frame = exploded([0.1, 0.2, 0.15, 0.12, 0.3, 0.11, 0.17])
+    more = exploded([0.5]).assign(dataset="d9", loss=[one, 0.49])
+    pd.concat([frame, more]).to_csv(tmp_path / "rows.csv", index=False)
+    rows = load_cells(tmp_path / "rows.csv", measure="loss")
+    state = audit(rows, (Metric("loss", 1, "", higher_is_better=False),))
+    found = paired_differences(state.grid, state.grid.metrics[0], "dreg", "none", ("dataset",))
+    assert len(found) == 8
+    assert [float(value) for value in found.values[:7]] == pytest.approx([0.01] * 7, rel=1e-9)
+    assert len({value for value in found.values[:7]}) == 1  # 0.3 - 0.29 ties with 0.1 - 0.09
+    (line,) = state.warnings
+    for word in ("loss", f"{one:g}", "dataset=d9", "regularizer=none"):
+        assert word in line
+
+
+def test_losses_of_any_magnitude_rank_as_they_are(tmp_path):
+    sizes = [10.0**power for power in range(-320, 300, 31)]
+    frame = exploded(sizes).assign(loss=[value for size in sizes for value in (size, size / 2)])
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    rows = load_cells(tmp_path / "rows.csv", measure="loss")
+    grid = audit(rows, (Metric("loss", 1, "", higher_is_better=False),)).grid
+    found = paired_differences(grid, grid.metrics[0], "dreg", "none", ("dataset",))
+    order = dict(zip([label for (label,) in found.labels], found.values, strict=True))
+    gains = [order[f"d{i}"] for i in range(len(sizes))]
+    assert gains == sorted(gains)
+    assert len(set(gains)) == len(gains)
+    assert all(gain > 0 for gain in gains)

@@ -14,7 +14,7 @@ from dreg_sweep.analysis.tables.fragility import fragility, intervals
 from dreg_sweep.analysis.tables.overall import overall, ranks_table
 from dreg_sweep.analysis.tables.pairwise import pairwise
 from dreg_sweep.analysis.tables.wording import mean_sd, p_text, signed
-from tests.grids import DATASETS, REGULARIZERS, grid_of, loaded, made_up
+from tests.grids import DATASETS, REGULARIZERS, grid_of, loaded, made_up, marginal
 
 METRICS = ("overall", "clean", "noisy")
 
@@ -76,7 +76,7 @@ def test_the_caption_says_unit_side_family_and_what_cannot_be_reached(tmp_path):
     grid = grid_of(made_up({"dreg": lambda d, a, s: 5 + s}, {"dreg": 3}), tmp_path)
     caption = headline(grid).caption
     for part in (
-        "Mean ± standard deviation over 5 seeds",
+        "standard deviation over 5 seeds",
         "Wilcoxon signed-rank test of dreg against each rival (exact; zero",
         "Holm's correction over 5 rivals (none, weight_decay, dropout, spectral_norm, igpen), each metric by ",
         "Paired by dataset means (8 pairs, two-sided) no p can be below 0.00781, and none below 0.0391 after ",
@@ -186,7 +186,7 @@ def test_the_noise_ladder_is_the_mean_of_its_rows(tmp_path):
     grid = audit(cells[~gone]).grid
     frame = noise.ladder(grid, cells[~gone], ladder).set_index(["panel", "severity", "method"])
     block = (ladder["dataset"] == "mnist") & (ladder["activation"] == "relu") & (ladder["seed"] == 0)
-    expected = ladder[~block].groupby(["modality", "severity", "regularizer"])["accuracy"].mean()
+    expected = marginal(ladder[~block], "accuracy", ("modality", "severity", "regularizer"))
     for panel, modality in (("text: typos", "text"), ("vision: gaussian", "vision")):
         for severity, method in ((0.5, "dreg"), (1.0, "none")):
             found = frame.loc[(panel, severity, method)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dreg_sweep.analysis.grid import AXES, Grid, State
 from dreg_sweep.analysis.rows.levels import listed, ordered
-from dreg_sweep.analysis.scores import ACCURACIES, Metric, choose_metrics, exact_values
+from dreg_sweep.analysis.scores import ACCURACIES, EXACT, Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -156,13 +156,17 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
     cells, first, times = np.unique(place[rows], return_index=True, return_counts=True)
     state[cells[times > 1]] = State.DUPLICATED
 
-    numerators = {}
+    numerators, round_off = {}, {}
     for metric in metrics:
         values = exact.numerators[metric.name]
         cube = np.zeros(len(state), dtype=values.dtype)
         cube[cells] = values[rows[first]]
         cube[state != State.DONE] = 0
         numerators[metric.name] = cube.reshape(shape)
+        if metric.name in exact.round_off:
+            limits = np.full(len(state), EXACT, dtype=np.int32)
+            limits[cells] = exact.round_off[metric.name][rows[first]]
+            round_off[metric.name] = limits.reshape(shape)
     warnings = list(exact.warnings)
     if repeats:
         warnings.append(f"{repeats} row(s) repeat another row's cell and values; counted once")
@@ -175,7 +179,7 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
         state=state.reshape(shape),
         numerators=numerators,
         denominator=exact.denominator,
-        places=exact.places,
+        round_off=round_off,
         metrics=tuple(metrics),
         groups={name: _group(frame, name, warnings) for name in ("modality", "regime")},
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import AXES, Grid
+from dreg_sweep.analysis.marginal import marginal_column
 from dreg_sweep.analysis.pairing import UNITS, primary, primary_unit
 from dreg_sweep.analysis.report.provenance import provenance
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
@@ -51,6 +52,11 @@ def differing(results: Sequence[Results], names: Sequence[str]) -> Table:
 _TIME = "training time of all cells"
 
 
+def _marginal(values: "pd.Series[Any]") -> float:
+    """The marginal mean of values that are indexed by the factors of cells, of one regularizer."""
+    return float(marginal_column(values.rename("value").reset_index(), "value").iloc[0])
+
+
 def by_cell(grid: Grid, metric: str) -> "pd.Series[Any]":
     """Value of every done cell as a fraction, indexed by regularizer, dataset, activation, seed."""
     import numpy as np
@@ -86,9 +92,9 @@ def changes(results: Sequence[Results], names: Sequence[str]) -> Table:
                 if len(shared):
                     row |= {
                         "changed": int(((a - b).abs() > 1e-12).sum()),
-                        "mean_first": metric.scale * float(a.mean()),
-                        "mean_other": metric.scale * float(b.mean()),
-                        "change": metric.scale * float((b - a).mean()),
+                        "mean_first": metric.scale * _marginal(a),
+                        "mean_other": metric.scale * _marginal(b),
+                        "change": metric.scale * _marginal(b - a),
                     }
                 rows.append(row)
     columns = ["sweep", "metric", "regularizer", "shared", "only_first", "only_other", "changed"]

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dreg_sweep.analysis.scores import Metric
+from dreg_sweep.analysis.marginal import marginal_means, seeds_alike
+from dreg_sweep.analysis.scores import EXACT, Metric, rounded
+from dreg_sweep.factors import BLOCK, COMPARED
 
-AXES = ("regularizer", "dataset", "activation", "seed")
-BLOCK = ("dataset", "activation", "seed")
+AXES = (COMPARED, *BLOCK)
 
 
 class State(IntEnum):
@@ -33,15 +34,16 @@ class Grid:
     """All cells of an experiment: R regularizers × D datasets × A activations × S seeds.
 
     levels: factor → its levels in display order. state: (R, D, A, S) of `State`. numerators: metric name →
-    (R, D, A, S) integers; a cell's value is numerator / denominator. places: see `scores.Exact`. metrics: the
-    primary one first. groups: "modality" and "regime" → dataset → its value there, where known.
+    (R, D, A, S) integers; a cell's value is numerator / denominator. round_off: metric name → (R, D, A, S), see
+    `scores.Exact`; a metric that is exact everywhere may be left out. metrics: the primary one first. groups:
+    "modality" and "regime" → dataset → its value there, where known.
     """
 
     levels: dict[str, list[Any]]
     state: np.ndarray
     numerators: dict[str, np.ndarray]
     denominator: int
-    places: int | None
+    round_off: dict[str, np.ndarray]
     metrics: tuple[Metric, ...]
     groups: dict[str, dict[Any, str]]
 
@@ -67,6 +69,11 @@ class Grid:
         return np.asarray(done[done.any(axis=(1, 2, 3))].all(axis=0) & done.any())
 
     @property
+    def seeds_alike(self) -> bool:
+        """Whether every seed that has a complete block has those of the same datasets and activations."""
+        return seeds_alike(self.complete)
+
+    @property
     def unbalanced(self) -> bool:
         """Whether some block of the grid is not complete, so that means are over fewer blocks."""
         return not bool(self.complete.all())
@@ -78,56 +85,71 @@ class Grid:
     def restricted(self, kept: Mapping[str, Sequence[Any]]) -> "Grid":
         """The part with these levels only, such as {"activation": ["gelu"]}; factors not named stay whole."""
         levels = dict(self.levels)
-        state, numerators = self.state, dict(self.numerators)
+        state, numerators, round_off = self.state, dict(self.numerators), dict(self.round_off)
         for factor, wanted in kept.items():
             axis = AXES.index(factor)
             places = [place for place, level in enumerate(levels[factor]) if level in wanted]
             levels[factor] = [levels[factor][place] for place in places]
             state = state.take(places, axis)
             numerators = {name: values.take(places, axis) for name, values in numerators.items()}
-        return replace(self, levels=levels, state=state, numerators=numerators)
+            round_off = {name: values.take(places, axis) for name, values in round_off.items()}
+        return replace(self, levels=levels, state=state, numerators=numerators, round_off=round_off)
 
-    def means(self, metric: str, factors: Sequence[str]) -> dict[tuple[Any, ...], Fraction]:
-        """Mean value of the complete blocks for each combination of the factors that has one.
+    def means(self, metric: str, factors: Sequence[str], settled: bool = False) -> dict[tuple[Any, ...], Fraction]:
+        """The marginal mean of the complete blocks for each combination of the factors' levels that has one.
 
-        The keys are tuples of levels in the order of `factors`, in display order; `regularizer` should be among
-        the factors. Exact, so it depends neither on the order of rows nor on round-off; `settle` before ranking.
+        Args:
+            metric: the name of a metric.
+            factors: out of `AXES`; `regularizer` should be among them.
+            settled: whether means of values with round-off are rounded, so that equal ones tie in a ranking.
+
+        Returns:
+            Tuples of levels, in the order of `factors` and in display order, with their means. Exact, so they
+            depend neither on the order of rows nor on round-off.
         """
         kept = np.broadcast_to(self.complete, self.state.shape) & self._compared_axis()
-        axes = tuple(place for place, name in enumerate(AXES) if name not in factors)
-        sums = np.where(kept, self.numerators[metric], 0).sum(axis=axes)
-        counts = kept.sum(axis=axes)
+        averaged = [name for name in BLOCK if name not in factors]
+        values, there, denominator = marginal_means(self.numerators[metric], kept, averaged, self.denominator, 1)
+        limits = self._limits(metric, kept, averaged)
+        if COMPARED not in factors:
+            raise ValueError(f"means are those of a {COMPARED}, which is not among {factors}")
         order = [name for name in AXES if name in factors]
         means: dict[tuple[Any, ...], Fraction] = {}
-        for places in np.ndindex(*counts.shape):
-            if counts[places]:
-                levels = {name: self.levels[name][place] for name, place in zip(order, places, strict=True)}
-                key = tuple(levels[name] for name in factors)
-                means[key] = Fraction(int(sums[places]), int(counts[places]) * self.denominator)
+        for places in np.argwhere(there).tolist():
+            levels = {name: self.levels[name][place] for name, place in zip(order, places, strict=True)}
+            mean = Fraction(int(values[tuple(places)]), denominator)
+            if settled and limits is not None:
+                mean = rounded(mean, int(limits[tuple(places)]))
+            means[tuple(levels[name] for name in factors)] = mean
         return means
 
     def block_table(self, metric: Metric, factors: Sequence[str]) -> tuple[list[tuple[Any, ...]], np.ndarray, int]:
         """Gains of every combination of the factors that has complete blocks: labels, integers, denominator.
 
-        The integers, (combinations, compared regularizers), are mean values over one denominator with the metric's
-        sign, so higher is better and ties are exact.
+        The integers, (combinations, compared regularizers), are marginal means over one denominator with the
+        metric's sign, so higher is better and ties are exact.
         """
-        complete = self.complete
-        axes = tuple(place for place, name in enumerate(BLOCK) if name not in factors)
-        counts = np.asarray(complete.sum(axis=axes))
-        labels, there = _labels(self, factors, counts)
-        chosen = [self.place("regularizer", level) for level in self.compared]
-        sums = np.where(complete, self.numerators[metric.name][chosen], 0).sum(
-            axis=tuple(axis + 1 for axis in axes)
+        chosen = [self.place(COMPARED, level) for level in self.compared]
+        complete = np.broadcast_to(self.complete, (len(chosen), *self.complete.shape))
+        averaged = [name for name in BLOCK if name not in factors]
+        values, there, denominator = marginal_means(
+            self.numerators[metric.name][chosen], complete, averaged, self.denominator, 1
         )
-        values, denominator = _over_one(np.asarray(sums)[:, there] * metric.sign, counts[there], self.denominator)
-        if self.places is not None:
-            values, denominator = _settled(values, denominator, self.places)
+        there = np.asarray(there.any(axis=0))
+        labels = _labels(self, factors, there)
+        values = values[:, there] * metric.sign
+        limits = self._limits(metric.name, np.broadcast_to(self.complete, self.state.shape), averaged)
+        if limits is not None:
+            largest = limits[chosen][:, there].max(axis=0, initial=EXACT)  # a block's methods are ranked together
+            values, denominator = _settled(values, denominator, np.broadcast_to(largest, values.shape))
         return labels, values.T, denominator
 
-    def settle(self, value: Fraction) -> Fraction:
-        """The value, rounded where it stems from numbers that were rounded before."""
-        return value if self.places is None else round(value, self.places)
+    def _limits(self, metric: str, kept: np.ndarray, averaged: Sequence[str]) -> np.ndarray | None:
+        """The round-off of means over the kept cells, as exponents of ten; None where all values are exact."""
+        if metric not in self.round_off:
+            return None
+        axes = tuple(1 + place for place, name in enumerate(BLOCK) if name in averaged)
+        return np.asarray(np.where(kept, self.round_off[metric], EXACT).max(axis=axes, initial=EXACT))
 
     def _compared_axis(self) -> np.ndarray:
         return np.asarray(self.done.any(axis=(1, 2, 3), keepdims=True))
@@ -139,7 +161,8 @@ class Pairs:
 
     labels: of each pair, a tuple of levels. numerators: integers (int64, or Python's in an object array); a
     difference is numerator / denominator, as a gain: positive where the treatment is better. blocks: how many
-    blocks each pair is the mean of. mean: of the differences, each pair counting alike; 0 without a pair.
+    blocks each pair is the mean of. mean: the marginal mean of all differences, whatever the pairs are; 0 without
+    a pair.
     """
 
     labels: list[tuple[Any, ...]]
@@ -163,46 +186,49 @@ class Pairs:
 
 
 def paired_differences(grid: Grid, metric: Metric, treatment: Any, rival: Any, factors: Sequence[str]) -> Pairs:
-    """One pair for each combination of the factors' levels: the mean difference over its complete pairs.
+    """The marginal mean difference of two regularizers for each combination of the factors' levels.
 
-    factors: out of `BLOCK`; all three give one pair a block. A block counts where both regularizers are done,
-    whatever the others are; a combination without one gives no pair.
+    Args:
+        grid: the cells.
+        metric: what is compared.
+        treatment: the regularizer whose gain is positive where it is better.
+        rival: the other one.
+        factors: out of `BLOCK`; all three give one pair a block.
+
+    Returns:
+        One pair a combination. A block counts where both regularizers are done, whatever the others are; a
+        combination without one gives no pair.
     """
-    one, other = grid.place("regularizer", treatment), grid.place("regularizer", rival)
+    one, other = grid.place(COMPARED, treatment), grid.place(COMPARED, rival)
     both = grid.done[one] & grid.done[other]
     values = grid.numerators[metric.name]
     gains = np.where(both, values[one] - values[other], 0) * metric.sign
-    axes = tuple(place for place, name in enumerate(BLOCK) if name not in factors)
-    counts = np.asarray(both.sum(axis=axes))
-    labels, there = _labels(grid, factors, counts)
-    numerators, denominator = _over_one(np.asarray(gains.sum(axis=axes))[there], counts[there], grid.denominator)
-    counts = counts[there]
-    mean = Fraction(sum(numerators.tolist()), max(1, len(numerators)) * denominator)
-    if grid.places is not None:
-        numerators, denominator = _settled(numerators, denominator, grid.places)
-    return Pairs(labels, numerators, denominator, counts, mean)
+    averaged = [name for name in BLOCK if name not in factors]
+    numerators, there, denominator = marginal_means(gains, both, averaged, grid.denominator)
+    axes = tuple(place for place, name in enumerate(BLOCK) if name in averaged)
+    counts = np.asarray(both.sum(axis=axes))[there]
+    labels = _labels(grid, factors, there)
+    numerators = numerators[there]
+    if metric.name in grid.round_off:
+        limits = np.where(both, np.maximum(*grid.round_off[metric.name][[one, other]]), EXACT)
+        numerators, denominator = _settled(numerators, denominator, limits.max(axis=axes, initial=EXACT)[there])
+    whole, _, over = marginal_means(gains, both, BLOCK, grid.denominator)
+    return Pairs(labels, numerators, denominator, counts, Fraction(int(whole), over))
 
 
-def _labels(grid: Grid, factors: Sequence[str], counts: np.ndarray) -> tuple[list[tuple[Any, ...]], np.ndarray]:
-    """The level tuples of the combinations with a block, and which of them have one (bool, shaped as counts)."""
+def _labels(grid: Grid, factors: Sequence[str], there: np.ndarray) -> list[tuple[Any, ...]]:
+    """The level tuples of the combinations that are there."""
     order = [name for name in BLOCK if name in factors]
-    places = np.argwhere(counts)
+    places = np.argwhere(there)
     names = [np.array(grid.levels[name], dtype=object)[places[:, axis]] for axis, name in enumerate(order)]
-    return list(zip(*names, strict=True)), counts > 0
+    return list(zip(*names, strict=True))
 
 
-def _over_one(sums: np.ndarray, counts: np.ndarray, denominator: int) -> tuple[np.ndarray, int]:
-    """The means sums / (counts × denominator), counts along the last axis, as integers over one denominator."""
-    common = math.lcm(*np.unique(counts).tolist()) if len(counts) else 1
-    largest = int(np.abs(sums).max()) if sums.size else 0
-    if largest * common >= 2**62:
-        sums = sums.astype(object)
-    return sums * (common // counts), common * denominator
-
-
-def _settled(numerators: np.ndarray, denominator: int, places: int) -> tuple[np.ndarray, int]:
-    """The same fractions rounded to decimal places."""
-    scale = 10**places
-    rounded = [round(Fraction(int(value), denominator) * scale) for value in numerators.ravel().tolist()]
-    fits = all(abs(value) < 2**61 for value in rounded)
-    return np.array(rounded, dtype=np.int64 if fits else object).reshape(numerators.shape), scale
+def _settled(numerators: np.ndarray, denominator: int, limits: np.ndarray) -> tuple[np.ndarray, int]:
+    """The fractions rounded each to its own power of ten, or as they are where the limit is `EXACT`, over one."""
+    pairs = zip(numerators.ravel().tolist(), limits.ravel().tolist(), strict=True)
+    fractions = [rounded(Fraction(int(value), denominator), int(limit)) for value, limit in pairs]
+    common = math.lcm(*(value.denominator for value in fractions)) if fractions else 1
+    whole = [value.numerator * (common // value.denominator) for value in fractions]
+    fits = all(abs(value) < 2**61 for value in whole)
+    return np.array(whole, dtype=np.int64 if fits else object).reshape(numerators.shape), common

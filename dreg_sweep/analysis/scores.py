@@ -1,29 +1,35 @@
 """What is compared, as exact integers: counts over a common denominator, or decimals as they were printed.
 
 Ranks depend on which values are equal, and a mean of binary floats loses equalities that the data have. Every
-value is therefore an integer over one denominator; sums and differences of them are exact.
+value is therefore an integer over one denominator; sums and differences of them are exact, whatever their size. What
+was printed in full (0.3333333333333333) carries the round-off of its own last digits, and of no other value's.
 """
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dreg_sweep.analysis.marginal import SAFE
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import CROSSED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Counts and the accuracy made from them agree to float32 round-off; a wider gap is a contradiction.
 AGREEMENT = 1e-6
-# Decimals longer than this are taken for quotients that were printed in full (0.333...), not for exact values.
-EXACT_PLACES = 12
-PLACES = 15  # what a double holds of a number below 1
-ROUND_OFF = 5  # places given up there: means of such quotients tie when they agree to the other ten
-SAFE = 2**62  # a sum of int64 numerators stays below
+# Decimals with more digits than this are taken for quotients that were printed in full, not for exact values.
+EXACT_DIGITS = 13
+SETTLED_DIGITS = 10  # in which means and differences of such quotients must agree to be equal
+EXACT = -(10**6)  # the exponent that stands for no round-off
+FAST_PLACES = 12  # decimal places up to which a whole column is converted at once
+EXPLODED = 10**6  # times the median of a metric's magnitudes: a value beyond it is named
 
 
 @dataclass(frozen=True)
@@ -148,15 +154,24 @@ class Exact:
     """Values as integers over one denominator.
 
     numerators: metric name → array of int64, or of Python integers where those could overflow; 0 where there is
-    no value. present: metric name → bool array. places: None where every value is exact as it stands, else the
-    decimal places to which means and differences are rounded before they are ranked. warnings: one line each.
+    no value. present: metric name → bool array. round_off: metric name → for each value the power of ten to which
+    means and differences with it are rounded before they are ranked, `EXACT` for one that is exact as it stands; a
+    metric whose values are all exact is left out. warnings: one line each.
     """
 
     numerators: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
     denominator: int
-    places: int | None
+    round_off: dict[str, np.ndarray]
     warnings: tuple[str, ...]
+
+
+def rounded(value: Fraction, exponent: int) -> Fraction:
+    """The value rounded to a multiple of 10 to the exponent; as it is for the exponent `EXACT`."""
+    if exponent == EXACT:
+        return value
+    unit = Fraction(10) ** exponent
+    return round(value / unit) * unit
 
 
 def exact_values(frame: "pd.DataFrame", metrics: Sequence[Metric]) -> Exact:
@@ -164,7 +179,7 @@ def exact_values(frame: "pd.DataFrame", metrics: Sequence[Metric]) -> Exact:
 
     clean = clean_correct / n_test and noisy = noisy_correct / n_noisy where the counts are there and agree with
     the accuracy beside them, else the accuracy as the decimal it prints as. overall is their mean. All values must
-    be finite or NaN; `audit` refuses others.
+    be finite or NaN; `audit` refuses others. A value far from all others (`EXPLODED`) is named in a warning.
     """
     warnings: list[str] = []
     columns: dict[str, _Column] = {}
@@ -172,57 +187,60 @@ def exact_values(frame: "pd.DataFrame", metrics: Sequence[Metric]) -> Exact:
         for name in ("clean", "noisy") if metric.name == "overall" else (metric.name,):
             if name not in columns:
                 columns[name] = _column(frame, name, warnings)
+                warnings += _exploded(frame, columns[name], name)
     denominator = math.lcm(*(column.common() for column in columns.values()))
     if any(metric.name == "overall" for metric in metrics):
         denominator *= 2  # halves of sums stay whole
     # Numbers that fit, also when all rows are added up.
-    largest = max((column.largest() for column in columns.values()), default=0.0)
+    largest = max((column.largest() for column in columns.values()), default=0)
     whole = np.int64 if largest * denominator * 4 * max(1, len(frame)) < SAFE else object
     scaled = {name: column.over(denominator, whole) for name, column in columns.items()}
     numerators: dict[str, np.ndarray] = {}
     present: dict[str, np.ndarray] = {}
+    round_off: dict[str, np.ndarray] = {}
     for metric in metrics:
-        if metric.name == "overall":
-            numerators["overall"] = (scaled["clean"] + scaled["noisy"]) // 2
-            present["overall"] = columns["clean"].present & columns["noisy"].present
-        else:
-            numerators[metric.name] = scaled[metric.name]
-            present[metric.name] = columns[metric.name].present
-    rounded = [column.places for column in columns.values() if not column.exact]
-    places = max(0, min(rounded) - ROUND_OFF) if rounded else None
-    return Exact(numerators, present, denominator, places, tuple(warnings))
+        names = ("clean", "noisy") if metric.name == "overall" else (metric.name,)
+        parts = [scaled[name] for name in names]
+        numerators[metric.name] = (parts[0] + parts[1]) // 2 if len(parts) == 2 else parts[0]
+        present[metric.name] = np.logical_and.reduce([columns[name].present for name in names])
+        limits = np.maximum.reduce([columns[name].round_off for name in names])
+        if (limits != EXACT).any():
+            round_off[metric.name] = limits
+    return Exact(numerators, present, denominator, round_off, tuple(warnings))
 
 
 @dataclass(frozen=True)
 class _Column:
-    """Rows given as counts (`correct` of `total`, where `counted`) or as decimals of so many places."""
+    """Rows given as counts (`correct` of `total`, where `counted`) or as decimals.
 
-    values: np.ndarray
+    decimals: integers, a value being the integer / 10^places. round_off: see `Exact`.
+    """
+
     present: np.ndarray
     counted: np.ndarray
     correct: np.ndarray
     total: np.ndarray
+    values: np.ndarray
+    decimals: np.ndarray
     places: int
-    exact: bool
+    round_off: np.ndarray
 
     def common(self) -> int:
         totals = np.unique(self.total[self.counted]).tolist()
         return math.lcm(10**self.places, *(int(total) for total in totals))
 
-    def largest(self) -> float:
-        return float(np.abs(self.values[self.present]).max(initial=0.0))
+    def largest(self) -> int:
+        """A whole number that no magnitude exceeds."""
+        return math.ceil(np.abs(self.values[self.present]).max(initial=0.0))
 
     def over(self, denominator: int, whole: Any) -> np.ndarray:
         """Numerators over the denominator, which is a multiple of `common()`."""
-        numerators = np.zeros(len(self.values), dtype=whole)
+        numerators = np.zeros(len(self.present), dtype=whole)
         for total in np.unique(self.total[self.counted]).tolist():
             rows = self.counted & (self.total == total)
             numerators[rows] = self.correct[rows].astype(whole) * (denominator // int(total))
         rows = self.present & ~self.counted
-        decimal = np.rint(self.values[rows] * 10.0**self.places)
-        # A float of any size becomes a Python integer without loss; int64 only where it fits.
-        integers = np.array([int(value) for value in decimal.tolist()], dtype=object)
-        numerators[rows] = (integers * (denominator // 10**self.places)).astype(whole)
+        numerators[rows] = self.decimals[rows].astype(whole) * (denominator // 10**self.places)
         return numerators
 
 
@@ -246,18 +264,59 @@ def _column(frame: "pd.DataFrame", name: str, warnings: list[str]) -> _Column:
                 f"{name}_correct / {of} differs from {name}_accuracy in {disagree} row(s); "
                 f"{name}_accuracy is used there"
             )
-    return _Column(values, present, counted, correct, total, *_places(values[present & ~counted]))
+    rows = present & ~counted
+    decimals, places, round_off = _decimals(values[rows])
+    all_decimals = np.zeros(len(frame), dtype=decimals.dtype)
+    all_decimals[rows] = decimals
+    limits = np.full(len(frame), EXACT, dtype=np.int32)
+    limits[rows] = round_off
+    return _Column(present, counted, correct, total, values, all_decimals, places, limits)
 
 
-def _places(values: np.ndarray) -> tuple[int, bool]:
-    """The fewest decimal places that the values have, and True; or those a double holds of the largest.
+def _decimals(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+    """Floats as the decimals that they print as: integers, the decimal places of all, and each one's round-off.
 
     0.73 + 0.013 is a decimal of three places with round-off in the last bits: two of them are allowed.
     """
-    largest = np.abs(values).max(initial=0.0)
-    most = PLACES - max(0, math.ceil(math.log10(largest))) if largest > 0 else 0
-    for places in range(min(EXACT_PLACES, most) + 1):
-        rounded = np.rint(values * 10.0**places) / 10.0**places
-        if (np.abs(rounded - values) <= 2 * np.spacing(np.abs(values))).all():
-            return places, True
-    return max(most, 0), False
+    exact = np.full(len(values), EXACT, dtype=np.int32)
+    largest = float(np.abs(values).max(initial=0.0))
+    for places in range(FAST_PLACES + 1):
+        if largest * 10.0**places >= 2.0**53:
+            break
+        scaled = np.rint(values * 10.0**places)
+        if (np.abs(scaled / 10.0**places - values) <= 2 * np.spacing(np.abs(values))).all():
+            return scaled.astype(np.int64), places, exact
+    distinct, place = np.unique(values, return_inverse=True)
+    parsed = [_decimal(value) for value in distinct.tolist()]
+    places = max(0, *(-exponent for _, exponent, _ in parsed))
+    whole = np.array([digits * 10 ** (exponent + places) for digits, exponent, _ in parsed], dtype=object)
+    limits = np.array([limit for *_, limit in parsed], dtype=np.int32)
+    return whole[place], places, limits[place]
+
+
+def _decimal(value: float) -> tuple[int, int, int]:
+    """A float as digits × 10^exponent, and its round-off as in `Exact`."""
+    short = f"{value:.{EXACT_DIGITS - 1}e}"
+    exact = abs(float(short) - value) <= 2 * math.ulp(value)
+    sign, digits, exponent = Decimal(short if exact else repr(value)).normalize().as_tuple()
+    number = int("".join(map(str, digits))) * (-1 if sign else 1)
+    assert isinstance(exponent, int)
+    limit = EXACT if exact else math.ceil(math.log10(abs(value))) - SETTLED_DIGITS
+    return number, exponent, limit
+
+
+def _exploded(frame: "pd.DataFrame", column: _Column, name: str) -> list[str]:
+    """A line on the values that are more than `EXPLODED` times the median of all magnitudes; none for accuracies."""
+    sizes = np.abs(column.values[column.present])
+    usual = float(np.median(sizes)) if len(sizes) else 0.0
+    if name in ACCURACIES or usual == 0 or not (sizes / EXPLODED > usual).any():
+        return []
+    rows = np.flatnonzero(column.present)[sizes / EXPLODED > usual]
+    worst = rows[np.abs(column.values[rows]).argmax()]
+    ratio = math.log10(abs(float(column.values[worst]))) - math.log10(usual)
+    levels = ", ".join(f"{factor}={frame[factor].iloc[worst]}" for factor in CROSSED if factor in frame)
+    others = f"; {len(rows) - 1} more values are above 10^6 times the median" if len(rows) > 1 else ""
+    return [
+        f"{name} is {column.values[worst]:g} at {levels}: 10^{round(ratio)} times the median of all "
+        f"({usual:g}), so that means with it say little about the rest{others}"
+    ]

@@ -288,7 +288,7 @@ def _idle(rows: "pd.DataFrame") -> Audit:
     for status, *key in rows[["status", *AXES]].itertuples(index=False, name=None):
         cell = tuple(place[factor][level] for factor, level in zip(AXES, key, strict=True))
         state[cell] = states.get(status, State.MISSING)
-    return Audit(Grid(levels, state, {}, 1, None, (), {}), ())
+    return Audit(Grid(levels, state, {}, 1, {}, (), {}), ())
 
 
 def refuse_unpaired(grid: Grid, treatment: Any) -> None:

@@ -64,7 +64,7 @@ def choices(
 def best(
     grid: Grid, metric: Metric, strengths: Strengths, levels: Sequence[str], datasets: Sequence[Any]
 ) -> Any | None:
-    """The level with the best mean over these datasets, each counting alike; None where none can be compared.
+    """The level with the best marginal mean over these datasets; None where none can be compared.
 
     Only a level with a result in every block (dataset, activation, seed) in which any of the levels has one can
     be chosen: one that diverged somewhere, or is not done yet, is not. Of equal ones the strength nearest to the
@@ -72,17 +72,11 @@ def best(
     """
     part = grid.restricted({"regularizer": list(levels), "dataset": list(datasets)})
     asked = part.done.any(axis=0)
-    counts = asked.sum(axis=(1, 2))
     scores: dict[Any, Fraction] = {}
     for place, level in enumerate(part.levels["regularizer"]):
         if asked.any() and (part.done[place] == asked).all():
-            sums = np.where(asked, part.numerators[metric.name][place], 0).sum(axis=(1, 2))
-            means = [
-                Fraction(int(total), int(count) * part.denominator)
-                for total, count in zip(sums, counts, strict=True)
-                if count
-            ]
-            scores[level] = metric.sign * part.settle(sum(means, Fraction(0)) / len(means))
+            alone = part.restricted({"regularizer": [level]})
+            scores[level] = metric.sign * alone.means(metric.name, ("regularizer",), settled=True)[level,]
     highest = max(scores.values(), default=None)
     equal = [level for level, score in scores.items() if score == highest]
     return min(equal, key=lambda level: _preference(strengths, level), default=None)

@@ -7,7 +7,14 @@ from dreg_sweep.analysis.claims.evidence import Evidence, Row, lacking, said_p, 
 from dreg_sweep.analysis.claims.reading import Claim
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, pairs_needed, signed_rank
-from dreg_sweep.analysis.tables.off_training import CLASSES, OFF, last_measured, log_reductions, unit_means
+from dreg_sweep.analysis.tables.off_training import (
+    CLASSES,
+    OFF,
+    last_measured,
+    log_reductions,
+    overall_mean,
+    unit_means,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +56,7 @@ def _judged(logs: "pd.DataFrame", unit: str, side: str, correction: str) -> Row:
     p = [float(value) for value in correct([test.p for test in tests])]
     opposite = [float(value) for value in correct([signed_rank(values, against).p for values in means])]
     floor = max(float(value) for value in correct([test.floor for test in tests]))
-    gains = [float(values.mean()) for values in means]
+    gains = [overall_mean(logs, place) for place in OFF]
     agree = [gain * test.rank_biserial > 0 for gain, test in zip(gains, tests, strict=True)]
     places = range(len(OFF))
     holds = [place for place in places if p[place] <= ALPHA and agree[place] and gains[place] > 0]

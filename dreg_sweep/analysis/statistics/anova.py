@@ -95,10 +95,14 @@ def two_way(scores: Any) -> TwoWay:
 class _Table(NamedTuple):
     values: np.ndarray  # scores minus the grand mean
     tolerance: float
+    scale: float  # the largest magnitude, in whose units the values are
 
 
 def _table(scores: Any, dimensions: int) -> _Table:
-    """The scores minus their grand mean, subtracted exactly so that a large common level costs no digits."""
+    """The scores minus their grand mean, subtracted exactly so that a large common level costs no digits.
+
+    The values are in units of their largest magnitude.
+    """
     raw = scores.to_numpy(dtype=object) if hasattr(scores, "columns") else np.asarray(scores, dtype=object)
     if raw.ndim != dimensions or min(raw.shape) < 2:
         shape = "subjects x levels" if dimensions == 2 else "subjects x levels of A x levels of B"
@@ -115,7 +119,13 @@ def _table(scores: Any, dimensions: int) -> _Table:
     values = np.array([nearest_float(cell - mean) for cell in cells])
     if not np.isfinite(values).all():
         raise ValueError("scores lie further from their mean than the largest float (1.8e308)")
-    return _Table(values.reshape(raw.shape), max(float(tolerance), ROUND_OFF * float(np.abs(values).max())))
+    largest = float(np.abs(values).max())
+    if not largest:
+        return _Table(values.reshape(raw.shape), 0.0, 1.0)
+    # In units of the largest, which changes no ratio, so that no square overflows.
+    return _Table(
+        values.reshape(raw.shape) / largest, max(float(tolerance / Fraction(largest)), ROUND_OFF), largest
+    )
 
 
 def _contrasts(levels: int) -> np.ndarray:
@@ -131,7 +141,8 @@ def _effects(table: _Table, level: np.ndarray, bases: list[np.ndarray]) -> list[
     """The effect of each basis; `level` is the column whose scores tell the subjects' own levels."""
     errors = [_parts(table, basis) for basis in (level, *bases)]
     residual = math.fsum(error for _, error, _ in errors)
-    return [_effect(*parts, subjects=len(table.values), residual=residual) for parts in errors[1:]]
+    unit = table.scale * table.scale  # of the sums of squares; infinite where it is beyond the largest float
+    return [_effect(*parts, len(table.values), residual, unit) for parts in errors[1:]]
 
 
 def _parts(table: _Table, basis: np.ndarray) -> tuple[float, float, np.ndarray]:
@@ -147,7 +158,9 @@ def _parts(table: _Table, basis: np.ndarray) -> tuple[float, float, np.ndarray]:
     return len(scores) * float(means @ means), float(np.trace(products)), products
 
 
-def _effect(ss: float, ss_error: float, products: np.ndarray, subjects: int, residual: float) -> Effect:
+def _effect(
+    ss: float, ss_error: float, products: np.ndarray, subjects: int, residual: float, unit: float
+) -> Effect:
     from scipy import stats
 
     df = len(products)
@@ -167,6 +180,6 @@ def _effect(ss: float, ss_error: float, products: np.ndarray, subjects: int, res
         p_greenhouse_geisser=float(stats.f.sf(f, epsilon * df, epsilon * df_error)),
         partial_eta_squared=ss / (ss + ss_error) if ss else 0.0,
         generalized_eta_squared=ss / (ss + residual) if ss else 0.0,
-        ss=ss,
-        ss_error=ss_error,
+        ss=ss * unit if ss else 0.0,
+        ss_error=ss_error * unit if ss_error else 0.0,
     )

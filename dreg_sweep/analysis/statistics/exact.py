@@ -29,7 +29,8 @@ def as_fractions(
 
     values: a one-dimensional collection of real numbers: list, tuple, array, Series. A bool, Python's or NumPy's,
     is the integer 0 or 1. The tolerance is 0 when every value is of an exact type (int, Fraction, Decimal), else
-    `FLOAT_TOLERANCE`, a share of the larger of two magnitudes. advice: what to do about a missing value, for its message.
+    `FLOAT_TOLERANCE`, a share of the larger of two magnitudes.
+    advice: what to do about a missing value, for its message.
     Raises ValueError for a missing or infinite value, for more than one dimension, and for a number beyond the
     largest float (1.8e308) among floats, TypeError for a value that is not a real number; all say where it stands.
     """

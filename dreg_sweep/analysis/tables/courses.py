@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.marginal import marginal_column
 from dreg_sweep.analysis.rows.strengths import Strengths
 from dreg_sweep.analysis.tables.joined import KEYS, done_cells, in_complete_blocks
 from dreg_sweep.analysis.tables.off_training import HEADS, PLACES, measured
@@ -86,7 +87,8 @@ def _course(grid: Grid, rows: "pd.DataFrame") -> "pd.DataFrame | None":
         return None
     keys = ["dataset", "regularizer", "step"]
     by_seed = rows.groupby([*keys, "seed"], observed=True)["value"].mean()
-    found = by_seed.groupby(level=keys, observed=True).agg(["mean", "std"]).reset_index()
+    spread = by_seed.groupby(level=keys, observed=True).std().rename("std")
+    found = pd.concat([marginal_column(rows, "value", keys).rename("mean"), spread], axis=1).reset_index()
     found.loc[~np.isfinite(found["mean"].to_numpy(dtype=float)), ["mean", "std"]] = np.nan
     order = [
         pd.Categorical(found[name], grid.levels[name], ordered=True).codes for name in ("dataset", "regularizer")

@@ -1,17 +1,20 @@
 """Accuracy by the levels of another factor: activation × regularizer, dataset × regularizer, and by group."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreg_sweep.analysis.grid import AXES, Grid
+from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.marginal import as_floats, marginal_means, seeds_alike
 from dreg_sweep.analysis.report.render import Mark, Table
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.tables.wording import (
     MARKS,
     about,
     best_in,
+    deviation,
     heading,
     mean,
     mean_sd,
@@ -19,7 +22,9 @@ from dreg_sweep.analysis.tables.wording import (
     plural,
     sentences,
     text,
+    unlike_seeds,
 )
+from dreg_sweep.factors import BLOCK, COMPARED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,23 +116,28 @@ def by_group(grid: Grid) -> Table | None:
 def _spreads(grid: Grid, metric: Metric, factor: str | None) -> np.ndarray:
     """(levels of the factor, or 1; compared regularizers): sd over seeds (n − 1) in the printed unit.
 
-    Of each seed's mean over its complete blocks; NaN where fewer than two seeds have one.
+    Of each seed's marginal mean over its complete blocks; NaN where fewer than two seeds have one, and where they
+    have different ones.
     """
-    chosen = [grid.place("regularizer", level) for level in grid.compared]
-    axes = tuple(place for place, name in enumerate(AXES) if name not in ("regularizer", "seed", factor))
+    chosen = [grid.place(COMPARED, level) for level in grid.compared]
+    averaged = [name for name in BLOCK if name not in ("seed", factor)]
     kept = np.broadcast_to(grid.complete, grid.state.shape)[chosen]
-    counts = kept.sum(axis=axes).reshape(len(chosen), -1, len(grid.levels["seed"]))
-    sums = np.where(kept, grid.numerators[metric.name][chosen], 0).sum(axis=axes).reshape(counts.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = (sums.astype("float64") / counts) * (metric.scale / grid.denominator)
-        # Equal seeds have a sd of exactly 0 when each is taken against the first.
-        first = np.take_along_axis(means, (counts > 0).argmax(axis=2)[..., None], axis=2)
-        apart_by = np.where(counts > 0, means - first, 0.0)
-        seeds = (counts > 0).sum(axis=2)
-        centre = apart_by.sum(axis=2) / seeds
-        squares = np.where(counts > 0, (apart_by - centre[..., None]) ** 2, 0.0).sum(axis=2)
-        spread = np.where(seeds > 1, np.sqrt(squares / (seeds - 1)), np.nan)
-    return np.asarray(spread.T)
+    numerators, there, denominator = marginal_means(
+        grid.numerators[metric.name][chosen], kept, averaged, grid.denominator, 1
+    )
+    place = BLOCK.index(factor) if factor else 0
+    parts = np.moveaxis(grid.complete, place, 0) if factor else grid.complete[None]
+    alike = [seeds_alike(part) for part in parts]
+    shape = (len(chosen), len(alike), len(grid.levels["seed"]))
+    means = as_floats(numerators, denominator).reshape(shape) * metric.scale
+    spread = [
+        [
+            deviation(runs[some].tolist()) if even else math.nan
+            for runs, some, even in zip(*those, alike, strict=True)
+        ]
+        for those in zip(means, there.reshape(shape), strict=True)
+    ]
+    return np.array(spread, dtype=float).T
 
 
 def _spread_sentence(grid: Grid, over: str, also: str = "") -> str:
@@ -135,8 +145,8 @@ def _spread_sentence(grid: Grid, over: str, also: str = "") -> str:
     if seeds < 2:
         return f"Mean over {over} of one seed{also}."
     return (
-        f"Mean over {over} and seeds ± standard deviation (n − 1) over {seeds} {plural(seeds, 'seed')}, each "
-        f"seed's mean counting once{also}."
+        f"Marginal mean over {over} and seeds ± standard deviation (n − 1) over {seeds} {plural(seeds, 'seed')}"
+        f"{also}.{unlike_seeds(grid)}"
     )
 
 

@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.grid import BLOCK, Grid
+from dreg_sweep.analysis.marginal import marginal_mean
 from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, Table
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.scores import Metric, exact_values
@@ -20,11 +21,11 @@ def ladder(grid: Grid, cells: "pd.DataFrame", noise: "pd.DataFrame") -> "pd.Data
     """Panel × severity × regularizer: accuracy and sd in %, and retained, the fraction of the clean accuracy.
 
     cells, noise: rows of `load_cells` and `load_noise`. A panel is a modality with its corruption; severity 0 is
-    the clean test set. accuracy: the mean over the panel's blocks (dataset, activation, seed), made from counts
-    where the rows have them; sd: over seeds (n − 1, null for one); retained: a ratio of two such means over the
-    same blocks. A severity is about the complete blocks in which every compared regularizer has its row, severity
-    0 about those that some severity has. blocks: how many these are; left_out: which of the panel's complete
-    blocks are not among them, in words. Without any block the numbers are null.
+    the clean test set. accuracy: the marginal mean over the panel's blocks, made from counts where the rows have
+    them; sd: over seeds (n − 1; null for one, and where seeds have different blocks); retained: a ratio of two such
+    means over the same blocks. A severity is about the complete blocks in which every compared regularizer has its
+    row, severity 0 about those that some severity has. blocks: how many these are; left_out: which of the panel's
+    complete blocks are not among them, in words. Without any block the numbers are null.
     """
     import pandas as pd
 
@@ -47,25 +48,29 @@ def ladder(grid: Grid, cells: "pd.DataFrame", noise: "pd.DataFrame") -> "pd.Data
         for severity, step in part.groupby("severity"):
             kept = step[step["whole"]]
             blocks = kept[list(BLOCK)].drop_duplicates()
-            same = start.loc[start.index.isin(pd.MultiIndex.from_frame(blocks))]
+            same = start.loc[start.index.isin(pd.MultiIndex.from_frame(blocks))].reset_index()
             told = {"blocks": len(blocks), "left_out": _left_out(start, blocks)}
             for method in grid.compared:
                 own, before = kept[kept["regularizer"] == method], same[same["regularizer"] == method]
                 line = {"panel": panel, "severity": severity, "method": method, **told}
                 if len(own):
-                    total, first = sum(own["value"].tolist()), sum(before["value"].tolist())
-                    seeds = [
-                        Fraction(sum(values.tolist()), len(values) * denominator)
-                        for _, values in own.groupby("seed")["value"]
-                    ]
+                    mean, first = _mean(own), _mean(before)
+                    seeds = [_mean(runs) / denominator for _, runs in own.groupby("seed")]
+                    alike = own.groupby("seed").size().nunique() == 1
                     line |= {
-                        "accuracy": percent(Fraction(total, len(own) * denominator), _ACCURACY),
-                        "sd": sd(seeds, _ACCURACY),
-                        "retained": float(Fraction(total, first)) if first else None,
+                        "accuracy": percent(mean / denominator, _ACCURACY),
+                        "sd": sd(seeds, _ACCURACY) if alike else None,
+                        "retained": float(mean / first) if first else None,
                     }
                 lines.append(line)
     names = ["panel", "severity", "method", "accuracy", "sd", "retained", "blocks", "left_out"]
     return pd.DataFrame(lines, columns=names).astype(dict.fromkeys(names[3:6], "float64"))
+
+
+def _mean(rows: "pd.DataFrame") -> Fraction:
+    """The marginal mean of the numerators of some rows, one a block."""
+    blocks = rows[list(BLOCK)].itertuples(index=False, name=None)
+    return marginal_mean(zip(blocks, rows["value"].tolist(), strict=True))
 
 
 def _left_out(start: "pd.DataFrame", blocks: "pd.DataFrame") -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import BLOCK, Grid
+from dreg_sweep.analysis.marginal import marginal_column
 from dreg_sweep.analysis.pairing import PRIMARY_SIDE, UNITS, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
 from dreg_sweep.analysis.statistics.bootstrap import clustered_interval
@@ -115,8 +116,13 @@ def log_reductions(rows: "pd.DataFrame", method: Any, baseline: Any) -> "pd.Data
 
 
 def unit_means(rows: "pd.DataFrame", value: str, unit: str) -> np.ndarray:
-    """The mean of a column over the rows of each pair of a unit."""
-    return rows.groupby(list(UNITS[unit].factors), observed=True)[value].mean().to_numpy(dtype=float)
+    """The marginal mean of a column in each pair of a unit."""
+    return marginal_column(rows, value, UNITS[unit].factors).to_numpy(dtype=float)
+
+
+def overall_mean(rows: "pd.DataFrame", value: str) -> float:
+    """The marginal mean of a column over all rows, the same for every unit."""
+    return float(marginal_column(rows, value).iloc[0])
 
 
 def places(grid: Grid, last: dict[str, "pd.DataFrame"]) -> "pd.DataFrame":
@@ -146,16 +152,16 @@ def places(grid: Grid, last: dict[str, "pd.DataFrame"]) -> "pd.DataFrame":
             if own.empty:
                 row |= dict.fromkeys(PLACES, 0.0)
             for name in _AVERAGED if len(own) else ():
-                row |= _geometric(name, unit_means(own, name, unit))
+                row |= _geometric(name, overall_mean(own, name), unit_means(own, name, unit))
             found.append(row)
     columns = [f"{name}{end}" for name in _AVERAGED for end in ("", "_low", "_high")]
     frame = pd.DataFrame(found, columns=["measure", "regularizer", "cells", "constant", *columns])
     return frame.astype(dict.fromkeys(columns, "float64"))
 
 
-def _geometric(name: str, logs: np.ndarray) -> dict[str, float]:
-    """exp of the mean of logarithms, one a cluster, and its bootstrap interval where there are several."""
-    found = {name: math.exp(float(logs.mean()))}
+def _geometric(name: str, mean: float, logs: np.ndarray) -> dict[str, float]:
+    """exp of a mean of logarithms, and its bootstrap interval over clusters where there are several."""
+    found = {name: math.exp(mean)}
     if len(logs) > 1:
         interval = clustered_interval(logs)
         found |= {f"{name}_low": math.exp(interval.low), f"{name}_high": math.exp(interval.high)}
@@ -187,7 +193,7 @@ def reductions(grid: Grid, last: dict[str, "pd.DataFrame"], baseline: Any) -> "p
             row: dict[str, Any] = {"measure": measure, "regularizer": method, "pairs": len(means["train"])}
             for place in PLACES:
                 test = signed_rank(means[place], PRIMARY_SIDE)
-                row |= {place: math.exp(float(means[place].mean())), f"p_{place}": test.p, "floor": test.floor}
+                row |= {place: math.exp(overall_mean(logs, place)), f"p_{place}": test.p, "floor": test.floor}
                 row["floor_holm"] = min(1.0, len(rivals) * test.floor)
                 row[f"ranks_{place}"] = test.rank_biserial
             for place in OFF:

@@ -13,7 +13,6 @@ from dreg_sweep.analysis.tables.wording import (
     about,
     best_in,
     count,
-    mean,
     mean_sd,
     p_values,
     percent,
@@ -21,6 +20,7 @@ from dreg_sweep.analysis.tables.wording import (
     sd,
     sentences,
     text,
+    unlike_seeds,
 )
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def ranks(values: list[Fraction], metric: Metric) -> list[float]:
 def mean_ranks(grid: Grid, metric: Metric, factors: tuple[str, ...]) -> tuple[dict[Any, float], int]:
     """Mean over the combinations of `factors` of each regularizer's rank there, and how many there are."""
     methods = grid.compared
-    means = grid.means(metric.name, ("regularizer", *factors))
+    means = grid.means(metric.name, ("regularizer", *factors), settled=True)
     blocks = list(dict.fromkeys(key[1:] for key in means))
-    rows = [ranks([grid.settle(means[method, *block]) for method in methods], metric) for block in blocks]
+    rows = [ranks([means[method, *block] for method in methods], metric) for block in blocks]
     if not rows:
         return {}, 0
     return {method: sum(row[i] for row in rows) / len(rows) for i, method in enumerate(methods)}, len(rows)
@@ -63,8 +63,9 @@ def by_metric(grid: Grid, tests: "pd.DataFrame") -> "pd.DataFrame":
     for metric in grid.metrics:
         by_seed = grid.means(metric.name, ("regularizer", "seed"))
         runs = {level: [value for key, value in by_seed.items() if key[0] == level] for level in methods}
-        means = [mean(runs[level]) for level in methods]
-        by_mean = ranks([grid.settle(value) for value in means], metric)
+        means = grid.means(metric.name, ("regularizer",))
+        settled = grid.means(metric.name, ("regularizer",), settled=True)
+        by_mean = ranks([settled[level,] for level in methods], metric)
         by_dataset, _ = mean_ranks(grid, metric, ("dataset",))
         tested = primary(tests, metric.name).set_index("rival")
         paper = primary(tests, metric.name, unit="seed", alternative="greater").set_index("rival")
@@ -72,8 +73,8 @@ def by_metric(grid: Grid, tests: "pd.DataFrame") -> "pd.DataFrame":
             row = {
                 "metric": metric.name,
                 "regularizer": level,
-                "mean": percent(means[place], metric),
-                "sd": sd(runs[level], metric),
+                "mean": percent(means[level,], metric),
+                "sd": sd(runs[level], metric) if grid.seeds_alike else None,
                 "rank": by_mean[place],
                 "mean_rank": by_dataset[level],
             }
@@ -174,8 +175,8 @@ def _ranks_and_tests(grid: Grid, prefix: str, tested: bool) -> list[Column]:
 def _spread_sentence(grid: Grid) -> str:
     seeds = len({key[1] for key in grid.means(grid.metrics[0].name, ("regularizer", "seed"))})
     return (
-        f"Mean ± standard deviation over {seeds} {plural(seeds, 'seed')}; within a seed, values are averaged over "
-        "activations and datasets first."
+        f"Marginal mean (seeds within activation within dataset, each dataset counting once) ± standard deviation "
+        f"over {seeds} {plural(seeds, 'seed')} of each seed's mean.{unlike_seeds(grid)}"
     )
 
 

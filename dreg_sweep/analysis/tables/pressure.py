@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.marginal import marginal_column
 from dreg_sweep.analysis.pairing import UNITS, primary_unit
 from dreg_sweep.analysis.report.render import Column, Table
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, SignedRank, signed_rank
@@ -81,17 +82,22 @@ def pressure(
 
 def agreement_test(found: Pressure, unit: str, alternative: Alternative) -> tuple[SignedRank, float, int]:
     """The signed-rank test that the agreement's means over a unit are above (below) 0; its mean; the pairs."""
-    means = found.agreement.groupby(list(UNITS[unit].factors), observed=True)["agreement"].mean()
-    values = means.to_numpy(dtype=float)
-    return signed_rank(values, alternative), float(values.mean()), len(values)
+    values = marginal_column(found.agreement, "agreement", UNITS[unit].factors).to_numpy(dtype=float)
+    return (
+        signed_rank(values, alternative),
+        float(marginal_column(found.agreement, "agreement").iloc[0]),
+        len(values),
+    )
 
 
 def table(grid: Grid, found: Pressure, treatment: Any, baseline: Any) -> Table:
     """Activation × layer: σ'², the squared Jacobian norms, and how far the treatment lowered them."""
     groups = found.layers.groupby(["activation", "layer"], observed=True)
-    frame = groups[["slope", "baseline", "treatment", "reduction"]].mean().reset_index()
+    measures = ("slope", "baseline", "treatment", "reduction")
+    by = ("activation", "layer")
+    frame = pd.DataFrame({name: marginal_column(found.layers, name, by) for name in measures}).reset_index()
     frame["blocks"] = groups.size().to_numpy()
-    tau = found.agreement.groupby("activation", observed=True)["agreement"].mean()
+    tau = marginal_column(found.agreement, "agreement", ("activation",))
     frame["agreement"] = frame["activation"].map(tau).astype(float)
     order = {level: place for place, level in enumerate(grid.levels["activation"])}
     frame = frame.sort_values(["activation", "layer"], key=lambda c: c.map(order) if c.name == "activation" else c)

@@ -62,16 +62,17 @@ def by_training_size(grids: Grids, metric: Metric) -> "pd.DataFrame":
         state = np.where(shared[places_of(levels, grid)], grid.state, State.MISSING)
         part = replace(grid, state=state).restricted({"regularizer": methods})
         means = part.means(metric.name, ("regularizer", *unit.factors))
+        whole = part.means(metric.name, ("regularizer",))
         for method in methods:
             values = [percent(value, metric) for (own, *_), value in means.items() if own == method]
             row = {
                 "method": method,
                 "train_size": ALL if size == WHOLE else size,
-                "mean": sum(values) / len(values),
+                "mean": percent(whole[method,], metric),
             }
             if len(values) > 1:
                 found = clustered_interval(values)
-                row |= {"mean": found.estimate, "low": found.low, "high": found.high}
+                row |= {"low": found.low, "high": found.high}
             rows.append({**row, "units": len(values), "blocks": int(shared.sum())})
     frame = pd.DataFrame(rows, columns=["method", "train_size", "mean", "low", "high", "units", "blocks"])
     return frame.astype(dict.fromkeys(("mean", "low", "high"), "float64"))

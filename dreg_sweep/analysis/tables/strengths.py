@@ -17,7 +17,6 @@ from dreg_sweep.analysis.tables.wording import (
     about,
     count,
     heading,
-    mean,
     mean_sd,
     percent,
     plural,
@@ -79,7 +78,8 @@ def _seeds(grid: Grid, metric: Metric, level: Any, baseline: Any | None) -> dict
     runs = [value for (method, _), value in means.items() if method == level]
     row: dict[str, Any] = {"blocks": int(both.complete.sum())}
     if runs:
-        row |= {"mean": percent(mean(runs), metric), "sd": sd(runs, metric)}
+        row["mean"] = percent(both.means(metric.name, ("regularizer",))[level,], metric)
+        row["sd"] = sd(runs, metric) if both.seeds_alike else None
     if len(runs) > 1:
         found = clustered_interval([float(metric.scale * value) for value in runs])
         row |= {"low": found.low, "high": found.high}

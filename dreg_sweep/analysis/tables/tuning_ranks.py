@@ -61,7 +61,8 @@ def _under(grid: Grid, rule: str) -> Grid:
 def _standing(grid: Grid, metric: Metric, treatment: Any) -> dict[Any, dict[str, Any]]:
     """Of each regularizer of a grid of choices: rank, mean, and the treatment's test against it."""
     means = {name: value for (name,), value in grid.means(metric.name, ("regularizer",)).items()}
-    scores = {name: metric.sign * grid.settle(value) for name, value in means.items()}
+    settled = grid.means(metric.name, ("regularizer",), settled=True)
+    scores = {name: metric.sign * value for (name,), value in settled.items()}
     told: dict[Any, dict[str, Any]] = {
         name: {
             "rank": 1 + sum(other > scores[name] for other in scores.values()),

@@ -11,6 +11,10 @@ from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.report.render import NOTHING, Column, Mark, best_two
 from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
+from dreg_sweep.analysis.statistics.exact import nearest_float
+
+
+WRITTEN_OUT = 1e6  # larger values are printed with an exponent
 
 
 def number(value: Any, metric: Metric) -> str:
@@ -68,7 +72,10 @@ def mean_sd(name: str, spread: str, metric: Metric, header: str) -> Column:
     def show(row: Mapping[str, Any]) -> str:
         if row[spread] is None or row[spread] != row[spread]:
             return number(row[name], metric)
-        places = 2 if metric.unit == "%" else _places(max(abs(row[name]), row[spread]))
+        largest = max(abs(row[name]), row[spread])
+        if metric.unit != "%" and largest >= WRITTEN_OUT:
+            return f"{row[name]:.4g} ± {row[spread]:.2g}"
+        places = 2 if metric.unit == "%" else _places(largest)
         return f"{row[name]:.{places}f} ± {row[spread]:.{places}f}"
 
     return Column(header, show, value=name)
@@ -89,7 +96,7 @@ def best_in(values: Sequence[Any], metric: Metric) -> list[Mark | None]:
 
 def percent(value: Fraction, metric: Metric) -> float:
     """In the metric's printed unit."""
-    return float(metric.scale * value)
+    return nearest_float(metric.scale * value)
 
 
 def mean(values: Sequence[Fraction]) -> Fraction:
@@ -99,10 +106,28 @@ def mean(values: Sequence[Fraction]) -> Fraction:
 
 def sd(values: Sequence[Fraction], metric: Metric) -> float | None:
     """Standard deviation (n − 1) in the metric's printed unit; None for fewer than two values."""
+    return metric.scale * deviation(values) if len(values) > 1 else None
+
+
+def deviation(values: Sequence[Any]) -> float:
+    """Standard deviation (n − 1) of numbers of any size; NaN for fewer than two."""
     if len(values) < 2:
-        return None
-    centre = mean(values)
-    return metric.scale * math.sqrt(sum((value - centre) ** 2 for value in values) / (len(values) - 1))
+        return math.nan
+    first = values[0]
+    apart = [value - first for value in values]  # equal values have a deviation of exactly 0
+    centre = sum(apart) / len(apart)
+    largest = max(abs(value - centre) for value in apart)
+    if not largest:
+        return 0.0
+    share = math.sqrt(sum(float((value - centre) / largest) ** 2 for value in apart) / (len(values) - 1))
+    return share * (nearest_float(largest) if isinstance(largest, Fraction) else float(largest))
+
+
+def unlike_seeds(grid: Grid) -> str:
+    """Why a table shows no standard deviation; empty where the seeds cover the same blocks."""
+    if grid.seeds_alike:
+        return ""
+    return " No deviation is shown where seeds cover different blocks: it would also be that of the blocks."
 
 
 def heading(metric: Metric) -> str:
