@@ -108,6 +108,8 @@ class Cell:
     evaluate_on: str
     config: Mapping[str, Any]
     overrides: tuple[str, ...] = ()  # what `dreg-sweep` takes to run this cell alone
+    strength_is_default: bool = True  # no override set the strength
+    options_changed: tuple[str, ...] = ()  # the options of the regularizer that an override changed
 
     @property
     def config_json(self) -> str:
@@ -122,9 +124,17 @@ class Cell:
     @cached_property
     def stack_key(self) -> str:
         """Equal for cells with one computation graph: a digest of all but seed and strength."""
-        config: dict[str, Any] = {**self.config, "seed": None, "path": self.dataset.path}
-        config["regularizer"] = {**config["regularizer"], "strength": None}
-        return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:16]
+        return self._graph_digest(self.config)
+
+    @cached_property
+    def stack_key_of_any_activation(self) -> str:
+        """Equal for cells with one computation graph but for their activation."""
+        return self._graph_digest({**self.config, "activation": None})
+
+    def _graph_digest(self, config: Mapping[str, Any]) -> str:
+        regularizer = {**config["regularizer"], "strength": None}
+        graph = {**config, "seed": None, "path": self.dataset.path, "regularizer": regularizer}
+        return hashlib.sha256(canonical_json(graph).encode()).hexdigest()[:16]
 
     @property
     def _method(self) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import (
     Groups,
+    Naming,
     SweepSettings,
     cell_from_config,
     group_values,
@@ -35,6 +36,9 @@ from dreg_sweep.config import (
     settings_from_config,
 )
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import level_text, like
+
+_STRENGTH = "regularizer.strength"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class GridComposer:
             return self._resolve(overrides)
         config = template.config
         for text, key in zip(plain, keys, strict=True):
-            config = _with(config, key.split("."), self._parse(text).value)
+            config = _with(config, key.split("."), like(self._parse(text).value, _at(config, key)))
         return config
 
     def _resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
@@ -91,6 +95,8 @@ class GridComposer:
             return merged
         config = copy.deepcopy(merged)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        for override in values:
+            _take_type_of_before(config, merged, override.key_or_group)
         return config
 
     def _template(self, overrides: tuple[str, ...]) -> "_Template | None":
@@ -124,19 +130,34 @@ class GridComposer:
         parsed = (self._parse(text) for text in overrides)
         return {p.key: p.as_typed for p in parsed if p.as_typed is not None}
 
-    def extra_levels(
-        self, overrides: Sequence[str], config: Mapping[str, Any], swept: frozenset[str]
-    ) -> dict[str, str]:
-        """The overrides that belong in the cell's key beside its four factors: key → value as typed.
+    def naming(self, overrides: Sequence[str], config: Mapping[str, Any], swept: frozenset[str]) -> Naming:
+        """What the overrides say of the cell's name.
 
-        Those of a grid's axes and of a factor, where they make a difference to what the cell would be without
-        them: one run has one key, however it was asked for.
+        In its key stand the levels of a grid's axes and of a factor, where they make a difference to what the cell
+        would be without them: one run has one key, however it was asked for.
         """
-        texts = {key: text for key, text in self.texts(overrides).items() if names_a_level(key, swept)}
-        if not texts:
-            return {}
-        without = self._without(overrides, texts)
-        return {key: text for key, text in texts.items() if _at(config, key) != _at(without, key)}
+        texts = self.texts(overrides)
+        named = {key: text for key, text in texts.items() if names_a_level(key, swept)}
+        levels = {
+            key: level_text(value) if not isinstance(value := _at(config, key), Mapping) else named[key]
+            for key in self._that_matter(overrides, config, named)
+        }
+        strengths = [key for key in texts if key == _STRENGTH or key.startswith("strengths.")]
+        options = [key for key in texts if key.startswith("regularizer.") and key != _STRENGTH]
+        return Naming(
+            levels,
+            _at(config, _STRENGTH) == _at(self._without(overrides, strengths), _STRENGTH) if strengths else True,
+            [key.partition(".")[2] for key in self._that_matter(overrides, config, options)],
+        )
+
+    def _that_matter(
+        self, overrides: Sequence[str], config: Mapping[str, Any], keys: Collection[str]
+    ) -> list[str]:
+        """Those of the keys whose value would be another without the overrides of them all."""
+        if not keys:
+            return []
+        without = self._without(overrides, keys)
+        return [key for key in keys if _at(config, key) != _at(without, key)]
 
     def _without(self, overrides: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
         """As if none of these keys were set, nor what only the levels have that they choose."""
@@ -218,6 +239,18 @@ def _referred_keys(config: DictConfig) -> set[str] | None:
     return keys
 
 
+def _take_type_of_before(config: DictConfig, merged: DictConfig, key: str) -> None:
+    """Give the number that an override has set the type of the one that it replaces (see `factors.like`)."""
+    try:
+        before, now = (OmegaConf.select(one, key) for one in (merged, config))
+    except OmegaConfBaseException:  # an interpolation that cannot be resolved yet
+        return
+    before, now = (OmegaConf.to_container(one) if OmegaConf.is_list(one) else one for one in (before, now))
+    typed = like(now, before)
+    if repr(typed) != repr(now):
+        OmegaConf.update(config, key, typed)
+
+
 def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
     """A copy with the value at the path; what lies beside the path is shared."""
     head, *rest = path
@@ -243,7 +276,7 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     settings: SweepSettings | None = None
     for job in jobs:
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, composer.extra_levels(job, config, swept), job, groups.of(config)))
+        cells.append(cell_from_config(config, composer.naming(job, config, swept), job, groups.of(config)))
         own = settings_from_config(config)
         if settings is not None and own != settings:
             raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")

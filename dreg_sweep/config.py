@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dreg_sweep.cells import (
 from dreg_sweep.data import DatasetSpec, NoiseLadder
 from dreg_sweep.data.spec import EVALUATE_ON
 from dreg_sweep.errors import UserError, unknown_level
+from dreg_sweep.factors import FACTORS
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bf16")  # see dreg_sweep.precision, which this does without: it imports torch
@@ -32,9 +33,9 @@ _GROUPS = ("regularizer", "dataset", "model", "noise", "optimizer", "schedule", 
 # `always` is part of what a cell is; `strengths` is only referred to, by the files of conf/regularizer/.
 _SHARED_KEYS = ("always",)
 _REFERRED_KEYS = ("strengths",)
-_NAMED_FACTORS = ("dataset", "activation", "regularizer", "seed")
+_CROSSED_KEYS = frozenset(factor.key for factor in FACTORS if factor.crossed)
 # Overrides of these are levels of a factor and always part of a cell's key; others only as axes of a grid.
-_KEY_FACTORS = ("model", "train_size", "regularizer.strength")
+_LEVEL_KEYS = frozenset(factor.key for factor in FACTORS if not factor.crossed)
 
 
 @dataclass(frozen=True)
@@ -137,21 +138,37 @@ def refuse_misnamed(level: str, regularizer: Any) -> None:
         raise UserError(f"{file} says name: {given['name']}; it must be {method}, as the file is called")
 
 
+@dataclass(frozen=True)
+class Naming:
+    """What a command's overrides say of the name of a cell.
+
+    levels: configuration key → level, of those that join the crossed factors in the cell's key.
+    strength_is_default: whether no override changed the regularizer's strength.
+    options_changed: the options of the regularizer that an override changed.
+    """
+
+    levels: Mapping[str, str] = field(default_factory=dict)
+    strength_is_default: bool = True
+    options_changed: Sequence[str] = ()
+
+
 def cell_from_config(
     config: Mapping[str, Any],
-    extra_levels: Mapping[str, str],
+    naming: Naming,
     overrides: Sequence[str] = (),
     groups: Groups | None = None,
 ) -> Cell:
-    """A cell from a resolved configuration; `extra_levels` (key → text) join the four factors in its key.
+    """A cell from a resolved configuration.
 
+    naming: what the overrides say of the cell's name.
     groups: those of this configuration, where they were made before for another cell.
     Errors: `UserError` naming the key, its value and what it may be.
     """
     _refuse_unknown(config)
     groups = groups or groups_from_config(config)
     _refuse_strengths_without_effect(config, groups.regularizer, overrides)
-    if groups.regularizer.name == "none":
+    extra_levels, baseline = naming.levels, groups.regularizer.name == "none"
+    if baseline:
         extra_levels = {key: level for key, level in extra_levels.items() if key != "regularizer.strength"}
     steps = _optional_integer(config, "steps", 1)
     cell_config: dict[str, Any] = {
@@ -165,10 +182,8 @@ def cell_from_config(
         "evaluate_on": _choice(config, "evaluate_on", EVALUATE_ON),
         **groups.config,
     }
-    factors = [groups.dataset.name, cell_config["activation"], groups.regularizer.level, f"s{cell_config['seed']}"]
-    extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
-    return Cell(
-        key="/".join([*factors, *extras]),
+    cell = Cell(
+        key="",
         dataset=groups.dataset,
         activation=cell_config["activation"],
         regularizer=groups.regularizer,
@@ -188,7 +203,17 @@ def cell_from_config(
         evaluate_on=cell_config["evaluate_on"],
         config=cell_config,
         overrides=tuple(overrides),
+        strength_is_default=baseline or naming.strength_is_default,
+        options_changed=tuple(sorted(naming.options_changed)),
     )
+    return replace(cell, key=_key(cell, extra_levels))
+
+
+def _key(cell: Cell, extra_levels: Mapping[str, str]) -> str:
+    """The levels of the crossed factors, then `name=level` of the others that were asked for."""
+    crossed = [f"{factor.prefix}{factor.value(cell)}" for factor in FACTORS if factor.crossed]
+    extras = [f"{key.removeprefix('regularizer.')}={level}" for key, level in sorted(extra_levels.items())]
+    return "/".join([*crossed, *extras])
 
 
 def group_values(config: Mapping[str, Any]) -> list[Any]:
@@ -203,7 +228,7 @@ def names_a_level(key: str, swept: frozenset[str]) -> bool:
     factor even when it does not vary. Any other setting that changes between two runs of one key makes the
     older row stale, instead of standing beside it under another name.
     """
-    return (key in swept or key in _KEY_FACTORS) and key not in (*_NAMED_FACTORS, *_RUN_KEYS, "experiment")
+    return (key in swept or key in _LEVEL_KEYS) and key not in (*_CROSSED_KEYS, *_RUN_KEYS, "experiment")
 
 
 def _optimizer(group: Mapping[str, Any]) -> OptimizerSpec:

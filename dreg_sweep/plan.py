@@ -1,9 +1,10 @@
 """The plan: which cells of a grid still have to train, and their stacks in order."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dreg_sweep.cells import Cell
+from dreg_sweep.factors import FACTORS, Factor, level_text
 from dreg_sweep.states import Wanted, differences, state
 from dreg_sweep.store import StoredCell
 
@@ -70,9 +71,7 @@ def make_plan(
 
 def graph_of(cell: Cell, sliceable: Collection[str] = ()) -> str:
     """Equal for cells that may be one stack: one computation graph, but for activations of `sliceable`."""
-    if cell.activation not in sliceable:
-        return cell.stack_key
-    return replace(cell, config={**cell.config, "activation": None}).stack_key
+    return cell.stack_key_of_any_activation if cell.activation in sliceable else cell.stack_key
 
 
 def group_into_stacks(
@@ -105,13 +104,10 @@ def in_pieces(stack: Sequence[Cell]) -> list[Cell]:
 
 
 def levels_per_factor(cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """The levels that occur, in order of appearance, for each factor with the four named ones first."""
-    columns = {
-        "activation": [cell.activation for cell in cells],
-        "regularizer": [cell.regularizer.name for cell in cells],
-        "dataset": [cell.dataset.name for cell in cells],
-        "seed": [str(cell.seed) for cell in cells],
-        "model": [cell.model.name for cell in cells],
-        "train_size": ["all" if cell.train_size is None else str(cell.train_size) for cell in cells],
-    }
-    return {factor: list(dict.fromkeys(levels)) for factor, levels in columns.items()}
+    """The levels of each factor that occur, in order of appearance."""
+
+    def text(factor: Factor, cell: Cell) -> str:
+        value = factor.value(cell)
+        return factor.null if value is None else level_text(value)
+
+    return {factor.name: list(dict.fromkeys(text(factor, cell) for cell in cells)) for factor in FACTORS}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.data import Split
+from dreg_sweep.factors import FACTORS, IDENTITY
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import StackRows
 
@@ -13,38 +14,16 @@ if TYPE_CHECKING:  # the runner writes rows of failed cells and does without tor
     from dreg_sweep.train import Outcome
 
 
-def factor_columns(cell: Cell) -> dict[str, Any]:
-    """The columns that name a cell."""
-    return {
-        "cell": cell.key,
-        "config_hash": cell.config_hash,
-        "activation": cell.activation,
-        "regularizer": cell.regularizer.level,
-        "strength": cell.regularizer.strength,
-        "dataset": cell.dataset.name,
-        "modality": cell.dataset.modality,
-        "regime": cell.dataset.regime,
-        "seed": cell.seed,
-        "model": cell.model.name,
-        "train_size": cell.train_size,
-        "evaluated_on": cell.evaluate_on,
-        "precision": cell.recipe.precision,
-        "config": cell.config_json,
-    }
+def identity(cell: Cell) -> dict[str, Any]:
+    """The columns that say which cell a row is about, with its configuration."""
+    return {**{column.name: column.value(cell) for column in (*IDENTITY, *FACTORS)}, "config": cell.config_json}
 
 
 def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[str, list[Any]]:
     """The declared cells as columns, for `Store.declare`; `wanted`: cell key → the fingerprints as of now."""
+    columns = {column.name: [column.value(cell) for cell in cells] for column in (*IDENTITY, *FACTORS)}
     return {
-        "cell": [cell.key for cell in cells],
-        "config_hash": [cell.config_hash for cell in cells],
-        "activation": [cell.activation for cell in cells],
-        "regularizer": [cell.regularizer.level for cell in cells],
-        "strength": [cell.regularizer.strength for cell in cells],
-        "dataset": [cell.dataset.name for cell in cells],
-        "seed": [cell.seed for cell in cells],
-        "model": [cell.model.name for cell in cells],
-        "train_size": [cell.train_size for cell in cells],
+        **columns,
         "data_fingerprint": [wanted[cell.key].data_fingerprint for cell in cells],
         "code_fingerprint": [wanted[cell.key].code_fingerprint for cell in cells],
         "config": [cell.config_json for cell in cells],
@@ -53,7 +32,7 @@ def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[st
 
 def failed_rows(cells: Sequence[Cell], error: str, provenance: Mapping[str, Any]) -> StackRows:
     """Rows of cells that ended without a result."""
-    rows = [{**factor_columns(cell), **provenance, "status": "failed", "error": error} for cell in cells]
+    rows = [{**identity(cell), **provenance, "status": "failed", "error": error} for cell in cells]
     return StackRows(rows)
 
 
@@ -66,12 +45,12 @@ def trained_rows(
     """Rows of a trained stack; what a diverged cell does not have stays null."""
     rows = StackRows([])
     for cell, outcome, split in zip(cells, outcomes, splits, strict=True):
-        factors = factor_columns(cell)
-        rows.cells.append({**factors, **provenance, **_result_columns(outcome)})
+        owner = {"cell": cell.key, "config_hash": cell.config_hash}
+        rows.cells.append({**identity(cell), **provenance, **_result_columns(outcome)})
         for severity, correct in zip(split.severities, outcome.noisy_correct, strict=False):
             rows.noise.append(
                 {
-                    **factors,
+                    **owner,
                     "corruption": split.corruption,
                     "severity": severity,
                     "n_test": outcome.n_eval,
@@ -80,13 +59,24 @@ def trained_rows(
                 }
             )
         for measures in outcome.history:
-            layers = {
-                column: [value for name, value in measures.items() if name.startswith(f"{column}_")]
-                for column in ("slope_sq", "jacobian_sq")
-            }
-            rows.history.append({**factors, **measures, **layers})
-        rows.fits.extend({**factors, **_fit_columns(fit)} for fit in outcome.fits)
+            rows.history.append({**owner, **_with_layers_listed(measures)})
+        rows.fits.extend({**owner, **_fit_columns(fit)} for fit in outcome.fits)
     return rows
+
+
+_BY_LAYER = ("slope_sq", "jacobian_sq")
+
+
+def _with_layers_listed(measures: Mapping[str, float]) -> dict[str, Any]:
+    """The measures of one step; those with one value a layer (`slope_sq_1`, `slope_sq_2`, …) as lists."""
+    columns: dict[str, Any] = {name: [] for name in _BY_LAYER}
+    for name, value in measures.items():
+        head, _, layer = name.rpartition("_")
+        if head in _BY_LAYER and layer.isdigit():
+            columns[head].append(value)
+        else:
+            columns[name] = value
+    return columns
 
 
 def _fit_columns(fit: "Fit") -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import FACTORS, Factor
 from dreg_sweep.launch.slurm import Jobs, Unreachable
 from dreg_sweep.states import STATES, Wanted, differences, state
 from dreg_sweep.store import Store, StoredCell
 from dreg_sweep.store.runners import runners
 
-FACTORS = ("activation", "regularizer", "dataset", "seed", "model", "train_size", "strength")
 _WANTED = ("config_hash", "data_fingerprint", "code_fingerprint")
 _NAMED_AT_MOST = 10
 _LEVELS_AT_MOST = 20  # of one factor in the table
@@ -61,7 +61,7 @@ def status_report(folder: Path) -> dict[str, Any]:
     Errors: `UserError` where the folder is not one that a sweep has written to.
     """
     store = Store(folder)
-    declared = store.declared(("cell", *FACTORS, *_WANTED))
+    declared = store.declared(("cell", *(factor.name for factor in FACTORS), *_WANTED))
     keys = declared["cell"]
     if not keys:
         raise UserError(f"{folder} holds no declared grid (no grid.parquet); give the results_dir of a sweep")
@@ -76,7 +76,7 @@ def status_report(folder: Path) -> dict[str, Any]:
         "complete": counts["done"] + counts["diverged"] == len(keys),
         "cells": len(keys),
         **{name: counts[name] for name in STATES},
-        "factors": {factor: _per_level(declared[factor], states.values()) for factor in FACTORS},
+        "factors": {factor.name: _per_level(factor, declared[factor.name], states.values()) for factor in FACTORS},
         "keys": {name: [key for key, s in states.items() if s == name] for name in STATES if name != "done"},
         "stale_because": _stale_because(store, wanted, stored, states),
         "errors": {key: stored[key].error for key, s in states.items() if s == "failed"},
@@ -97,9 +97,9 @@ def _queue(folder: Path) -> dict[str, dict[str, int]]:
         return {name: {} for name in Jobs(folder).names}
 
 
-def _per_level(levels: Sequence[Any], states: Any) -> dict[str, dict[str, int]]:
+def _per_level(factor: Factor, levels: Sequence[Any], states: Any) -> dict[str, dict[str, int]]:
     counts = Counter(zip(levels, states, strict=True))
-    named = {level: "all" if level is None else str(level) for level in dict.fromkeys(levels)}
+    named = {level: factor.null if level is None else str(level) for level in dict.fromkeys(levels)}
     return {name: {s: counts[(level, s)] for s in STATES} for level, name in named.items()}
 
 

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreg_sweep.analysis import load_cells
-from dreg_sweep.analysis.rows.columns import COLUMNS, NUMBER, TEXT, WHOLE
+from dreg_sweep.analysis.rows.columns import COLUMNS, FLAG, NUMBER, TEXT, WHOLE
 from dreg_sweep.analysis.rows.reading import load_declared, load_history, load_noise
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import FACTORS
 from dreg_sweep.store import StackRows, Store
 from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA, HISTORY_SCHEMA, NOISE_SCHEMA
 
@@ -104,7 +105,7 @@ def test_minimal_csv_and_parquet(tmp_path):
     assert tuple(frame.columns) == COLUMNS
     assert frame["regularizer"].tolist() == ["none", "dreg"]
     assert frame["seed"].dtype == "Int64"
-    assert frame["status"].isna().all()
+    assert (frame["status"] == "done").all()
     assert frame["noisy_accuracy"].isna().all()
     pd.read_csv(tmp_path / "rows.csv").to_parquet(tmp_path / "rows.parquet")
     pd.testing.assert_frame_equal(frame, load_cells(tmp_path / "rows.parquet"))
@@ -207,13 +208,14 @@ def from_arrow(tmp_path, **columns):
 
 
 def test_every_column_has_its_type_and_can_be_written_to(tmp_path):
-    assert set(COLUMNS) == {*TEXT, *WHOLE, *NUMBER}
+    assert set(COLUMNS) == {*TEXT, *WHOLE, *NUMBER, *FLAG}
     frame = load_cells(from_arrow(tmp_path))
     assert all(frame[name].dtype == "string" for name in TEXT)
     assert all(frame[name].dtype == "Int64" for name in WHOLE)
     assert all(frame[name].dtype == "float64" for name in NUMBER)
+    assert all(frame[name].dtype == "boolean" for name in FLAG)
     frame.loc[0, ["status", "clean_accuracy", "seed", "noisy_accuracy"]] = ["failed", np.nan, 7, 0.25]
-    assert frame["status"].tolist() == ["failed", pd.NA]
+    assert frame["status"].tolist() == ["failed", "done"]
     assert frame["seed"].tolist() == [7, 0]
     assert frame["noisy_accuracy"].tolist()[0] == 0.25
     assert (frame["dataset"] == "mnist").all()
@@ -234,8 +236,8 @@ def test_every_column_has_its_type_and_can_be_written_to(tmp_path):
         ({"dataset": pa.array([1, 2])}, {"dataset": ["1", "2"]}),
         ({"dataset": pa.array(["a ", "b"]).dictionary_encode()}, {"dataset": ["a", "b"]}),
         ({"dataset": pa.array(["a", "b"], pa.large_string())}, {"dataset": ["a", "b"]}),
-        ({"status": pa.nulls(2)}, {"status": [pd.NA, pd.NA]}),
-        ({"status": pa.array(["", "done"])}, {"status": [pd.NA, "done"]}),
+        ({"status": pa.nulls(2)}, {"status": ["done", "done"]}),
+        ({"status": pa.array(["", "done"])}, {"status": ["done", "done"]}),
         ({"n_test": pa.array([math.nan, 3.0])}, {"n_test": [pd.NA, 3]}),
         ({"width": pa.array([3, 4])}, {"width": [3, 4]}),
         ({"widths": pa.array([[3], [4, 5]])}, {"widths": [[3], [4, 5]]}),
@@ -306,7 +308,7 @@ def test_columns_from_elsewhere(tmp_path):
         ({"regulariser": "method"}, "regulariser is no result column; choose among: cell, config_hash"),
         ({"dataset": "task", "regime": "task"}, "dataset and regime are both taken from task"),
         ({"model": "method"}, "has a column model of its own beside method"),
-        ({}, r"lacks the column\(s\) activation, regularizer, dataset, clean_accuracy; .* it has: act, method"),
+        ({}, r"lacks the column\(s\) dataset, activation, regularizer, clean_accuracy; .* it has: act, method"),
     ],
 )  # fmt: skip
 def test_mappings_that_do_not_fit(tmp_path, columns, message):
@@ -333,7 +335,7 @@ def test_folder_of_csv_and_parquet(tmp_path):
     assert len(frame) == 6
     assert "left out 1 file(s) (broken.csv), unreadable (CSV parse error" in frame.attrs["warnings"][0]
     write(tmp_path, "a,b\n1,2\n", "other.csv")
-    with pytest.raises(UserError, match=r"other.csv lacks the column\(s\) activation"):
+    with pytest.raises(UserError, match=r"other.csv lacks the column\(s\) dataset, activation"):
         load_cells(tmp_path)
 
 
@@ -378,6 +380,7 @@ def stack(regularizer, *seeds, status="done", accuracy=0.5, made_under="h"):
         keys = {"cell": f"mnist/relu/{regularizer}/s{seed}", "config_hash": f"{made_under}{seed}"} | factors
         done = {"clean_accuracy": accuracy, "config": config(seed), "status": status, "error": "long"}
         cells.append(keys | done)
+        keys = {name: keys[name] for name in ("cell", "config_hash")}
         if status == "done":
             noise += [keys | {"severity": s, "correct": 3, "n_test": 4, "accuracy": accuracy} for s in (0.25, 0.5)]
         if status != "failed":
@@ -401,12 +404,13 @@ def test_what_the_store_wrote_is_read(tmp_path):
     assert cells["cell"].tolist() == [f"mnist/relu/{name}/s{seed}" for name in ("none", "dreg") for seed in (0, 1)]
     assert cells["config"].tolist() == [config(0), config(1)] * 2
     noise, history, declared = load_noise(tmp_path), load_history(tmp_path / "cells"), load_declared(tmp_path)
-    assert tuple(noise.columns) == tuple(NOISE_SCHEMA.names)
+    levels = [factor.name for factor in FACTORS]
+    assert [*noise.columns] == [*NOISE_SCHEMA.names, *levels]
     assert noise[["seed", "severity"]].to_numpy().tolist() == [[0, 0.25], [0, 0.5], [1, 0.25], [1, 0.5]]
     assert noise.dtypes[["cell", "seed", "correct", "accuracy"]].astype(str).tolist() == [
         "string", "Int64", "Int64", "float64",
     ]  # fmt: skip
-    assert tuple(history.columns) == tuple(HISTORY_SCHEMA.names)
+    assert [*history.columns] == [*HISTORY_SCHEMA.names, *levels]
     assert history["regularizer"].tolist() == ["none"] * 4 + ["dreg"] * 4
     assert history["slope_sq"].tolist()[:2] == [[1.0, 0.5], [1.0, 1.0]]
     assert tuple(declared.columns) == tuple(GRID_SCHEMA.names)

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 
 from dreg_sweep.activations import ACTIVATIONS
-from dreg_sweep.config import cell_from_config
+from dreg_sweep.config import Naming, cell_from_config
 from dreg_sweep.models.mlp import MLP
 from dreg_sweep.regularizers import get_regularizer
 from dreg_sweep.stack import Method, Stack, seeded_generators
@@ -105,7 +105,7 @@ def test_the_recipe_of_the_script_is_that_of_conf():
     loader, master = loader_and_master()
     for regularizer, strength in plain["strength"].items():
         job = ["dataset=mnist", f"regularizer={regularizer}", f"train_size={plain['train_size']}"]
-        cell = cell_from_config(composed_by_hydra(loader, master, job), {})
+        cell = cell_from_config(composed_by_hydra(loader, master, job), Naming())
         assert cell.regularizer.strength == strength
         recipe = cell.recipe
         assert (recipe.epochs, recipe.steps, recipe.batch_size) == (plain["epochs"], None, plain["batch_size"])

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dreg_sweep.activations import ACTIVATIONS
 from dreg_sweep.augment import AUGMENTATIONS
 from dreg_sweep.compose import GridComposer, compose_grid
-from dreg_sweep.config import cell_from_config, conf_dir, settings_from_config
+from dreg_sweep.config import Naming, cell_from_config, conf_dir, settings_from_config
 from dreg_sweep.data import SOURCES
 from dreg_sweep.errors import UserError
 from dreg_sweep.models import MODELS
@@ -319,15 +319,15 @@ def test_a_strength_that_the_file_does_not_read_is_refused(strength, overrides):
     with pytest.raises(
         UserError, match=r"^strengths.igpen=1.5 has no effect: conf/regularizer/igpen.yaml must say"
     ):
-        cell_from_config(config, {}, overrides)
-    cell_from_config(config, {}, ("regularizer.strength=0.2",))  # which comes after the file
-    cell_from_config({**config, "strengths": {"dreg": 1.5}}, {}, overrides)
-    cell_from_config({**config, "regularizer": {"name": "igpen", "strength": 1.5}}, {}, overrides)
+        cell_from_config(config, Naming(), overrides)
+    cell_from_config(config, Naming(), ("regularizer.strength=0.2",))  # which comes after the file
+    cell_from_config({**config, "strengths": {"dreg": 1.5}}, Naming(), overrides)
+    cell_from_config({**config, "regularizer": {"name": "igpen", "strength": 1.5}}, Naming(), overrides)
 
 
 def test_two_cells_under_one_name_are_refused():
     config = GridComposer(*loader_and_master()).resolve([])
-    cell = cell_from_config(config, {})
+    cell = cell_from_config(config, Naming())
     assert cell.key == "digits/relu/none/s0"
     twin = replace(cell, config={**cell.config, "epochs": 3})
     from dreg_sweep.compose import _distinct

@@ -40,12 +40,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def put(store, sequence, cells):
-    """Write a stack; its noise and history say where they come from: activation A1 is folder A, first stack."""
+    """Write a stack; a number in its noise and history says where they come from: 651 is folder A, first stack."""
     rows = [{"cell": key, **row} for key, row in cells.items()]
-    mark = f"{store.folder}{sequence}"
-    own = [{**row, "activation": mark} for row in rows if row["status"] != "failed"]
-    noise = [{**row, "severity": s} for row in own for s in (1.0, 2.0)]
-    history = [{**row, "epoch": e, "slope_sq": [0.5]} for row in own for e in range(3)]
+    mark = 10.0 * ord(store.folder.name) + sequence if len(store.folder.name) == 1 else 0.0
+    own = [{name: row[name] for name in ("cell", "config_hash")} for row in rows if row["status"] != "failed"]
+    noise = [{**row, "severity": s, "accuracy": mark} for row in own for s in (1.0, 2.0)]
+    history = [{**row, "epoch": e, "slope_sq": [0.5], "loss": mark} for row in own for e in range(3)]
     fits = [{**row, "place": place, "x1": [0.5, 1.0]} for row in own for place in ("train", "test")]
     store.write_stack(sequence, StackRows(rows, noise, history, fits))
 
@@ -56,7 +56,8 @@ def read(name, schema=None, out="out"):
 
 def marks(name, out="out"):
     """Where the noise or history of each cell comes from."""
-    return [(row["cell"], row["activation"]) for row in read(name, out=out)]
+    numbers = [(row["cell"], int(row["accuracy" if name == "noise" else "loss"])) for row in read(name, out=out)]
+    return [(cell, f"{chr(number // 10)}{number % 10}") for cell, number in numbers]
 
 
 def merged(*names, out="out"):

@@ -11,11 +11,11 @@ from dreg_sweep.analysis.grid import AXES, Grid, State
 from dreg_sweep.analysis.rows.levels import listed, ordered
 from dreg_sweep.analysis.scores import ACCURACIES, EXACT, Metric, choose_metrics, exact_values
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import CROSSED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FACTORS = ("dataset", "activation", "regularizer", "seed")  # the order in which a cell's name says them
 DECLARED = "missing"  # status of a cell that a sweep asked for and that has no row
 CELLS_AT_MOST = 50_000_000  # of a full cross; more means that the rows are no factorial grid
 TROUBLE = {
@@ -41,10 +41,10 @@ class Audit:
     def cells(self, state: State) -> list[Key]:
         """The cells (dataset, activation, regularizer, seed) in that state, in display order."""
         grid = self.grid
-        order = [AXES.index(factor) for factor in FACTORS]
+        order = [AXES.index(factor) for factor in CROSSED]
         places = np.argwhere((grid.state == state).transpose(order))
         return [
-            tuple(grid.levels[factor][place] for factor, place in zip(FACTORS, row, strict=True))
+            tuple(grid.levels[factor][place] for factor, place in zip(CROSSED, row, strict=True))
             for row in places.tolist()
         ]
 
@@ -65,7 +65,7 @@ class Audit:
     def lines(self) -> list[str]:
         """The audit as text: one line on the whole, one on each kind of trouble, what is left out."""
         grid = self.grid
-        sizes = {factor: len(grid.levels[factor]) for factor in FACTORS}
+        sizes = {factor: len(grid.levels[factor]) for factor in CROSSED}
         counts = " × ".join(f"{size} {factor}{'s' * (size != 1)}" for factor, size in sizes.items())
         lines = [f"{self.count(State.DONE)} of {self.expected} cells done ({counts})"]
         for state, name in TROUBLE.items():
@@ -122,7 +122,7 @@ def audit(frame: "pd.DataFrame", metrics: Sequence[Metric] | None = None) -> Aud
     """
     refuse_unknown_status(frame)
     metrics = metrics or choose_metrics(frame, None)
-    status = frame["status"].fillna("done")
+    status = frame["status"]
     levels = {factor: ordered(factor, frame[factor].unique()) for factor in AXES}
     shape = tuple(len(levels[factor]) for factor in AXES)
     if int(np.prod(shape, dtype=object)) > CELLS_AT_MOST:
@@ -221,7 +221,7 @@ def _refuse_empty(done: "pd.DataFrame", metrics: Sequence[Metric], present: dict
         empty = ~present[metric.name]
         name = "clean_accuracy" if metric.name == "clean" else metric.name
         if empty.any() and (metric.name == "clean" or len(metrics) == 1):
-            first = cell_name(tuple(done.iloc[int(np.flatnonzero(empty)[0])][list(FACTORS)]))
+            first = cell_name(tuple(done.iloc[int(np.flatnonzero(empty)[0])][list(CROSSED)]))
             raise UserError(
                 f"{int(empty.sum())} row(s) count as done but have no {name}, first {first}; "
                 "give the value, or set their status to failed"
@@ -236,7 +236,7 @@ def _refuse_infinite(done: "pd.DataFrame", metrics: Sequence[Metric]) -> None:
         infinite = np.isinf(values)
         if infinite.any():
             first = int(np.flatnonzero(infinite)[0])
-            cell = cell_name(tuple(done.iloc[first][list(FACTORS)]))
+            cell = cell_name(tuple(done.iloc[first][list(CROSSED)]))
             raise UserError(
                 f"{metric.name} is infinite in {int(infinite.sum())} row(s) that count as done, first "
                 f"{values[first]:g} of {cell}; give a finite value, or set their status to diverged"
@@ -258,7 +258,7 @@ def trouble_table(state: Audit) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [(name, *key, cell_name(key)) for kind, name in TROUBLE.items() for key in state.cells(kind)]
-    return pd.DataFrame(rows, columns=["state", *FACTORS, "cell"])
+    return pd.DataFrame(rows, columns=["state", *CROSSED, "cell"])
 
 
 def coverage(grid: Grid) -> "pd.DataFrame":

@@ -17,7 +17,7 @@ import numpy as np
 
 from dreg_sweep.analysis.marginal import SAFE
 from dreg_sweep.errors import UserError
-from dreg_sweep.factors import CROSSED
+from dreg_sweep.factors import CROSSED, FACTORS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ ACCURACIES = ("overall", "clean", "noisy")
 REGRESSION = "test_loss"  # the metric of rows without any accuracy, and then the mean squared error
 COSTS = (REGRESSION, "seconds", "steps")  # columns of the store where lower is better
 # Columns with numbers that measure nothing about a cell.
-_FACTORS = ("seed", "strength", "train_size")
+_FACTORS = tuple(factor.name for factor in FACTORS if factor.kind is not str)
 _COUNTS = ("n_test", "n_noisy", "clean_correct", "noisy_correct")
 _SLUG = 48  # characters of up to four bytes, of the 255 that a file's name may have
 

@@ -227,7 +227,7 @@ def _tried(
 
 
 def _any_done(rows: "pd.DataFrame") -> bool:
-    return bool((rows["status"].fillna("done") == "done").any())
+    return bool((rows["status"] == "done").any())
 
 
 def with_declared(rows: "pd.DataFrame", declared: "pd.DataFrame | None") -> "pd.DataFrame":

@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dreg_sweep.factors import key_of_before
 from dreg_sweep.store.schema import CELLS_SCHEMA, STATUSES
 
 JOINED = "joined"
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged or foreign file raises
+_TYPED_NUMBER = (
+    r"=[-+]?[0-9.]*(?:[eE]|[.][0-9]*0(?:/|$)|[.](?:/|$))|=[+]|=[-]?0[0-9]|=[-]?[.]"  # not as `level_text`
+)
 _KEYS = ("cell", "config_hash", "status")  # those of them that a schema has are text and never null
 
 
@@ -87,7 +92,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
 def _columns_of(file: pq.ParquetFile, there: Set[str], columns: Sequence[str]) -> pa.Table:
     if "cell" not in there:
         raise KeyError("no column called cell")
-    table = file.read(columns=[name for name in columns if name in there])
+    table = with_keys_of_now(file.read(columns=[name for name in columns if name in there]))
     for name in columns:
         if name not in there:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
@@ -122,6 +127,19 @@ def read_rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = Non
         if unknown:
             raise ValueError(f"status is unknown: {min(unknown)!r:.40}")
     return table.select(list(wanted))
+
+
+def with_keys_of_now(table: pa.Table) -> pa.Table:
+    """The table with the numbers in its cells' keys in one spelling: files written before have them as typed."""
+    if "cell" not in table.column_names or not _is_text(table["cell"].type):
+        return table
+    keys = table["cell"].cast(pa.string())
+    if not pc.any(pc.match_substring_regex(keys, _TYPED_NUMBER)).as_py():
+        return table
+    encoded = keys.combine_chunks().dictionary_encode()
+    spelled = [None if key is None else key_of_before(key) for key in encoded.dictionary.to_pylist()]
+    place = table.column_names.index("cell")
+    return table.set_column(place, "cell", pa.array(spelled, pa.string()).take(encoded.indices))
 
 
 def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:

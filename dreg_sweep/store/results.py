@@ -132,6 +132,7 @@ class Store:
         parts = {"noise": rows.noise, "history": rows.history, "fits": rows.fits, "cells": rows.cells}
         for folder, schema in SCHEMAS.items():
             if parts[folder] or folder == "cells":
+                _refuse_unknown_columns(folder, parts[folder], schema)
                 table = pa.Table.from_pylist(parts[folder], schema=schema)
                 write_parquet(self.folder / folder / name, table)
 
@@ -214,6 +215,15 @@ class Store:
                 f"{self.grid} is not readable ({reason}); rerun the sweep, which makes it anew"
             ) from None
         return {name: table[name].to_pylist() for name in columns}
+
+
+def _refuse_unknown_columns(folder: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """`ValueError` for a value that no column takes: pyarrow would drop it without a word."""
+    unknown = sorted({name for row in rows for name in row} - set(schema.names))
+    if unknown:
+        raise ValueError(
+            f"{folder}/ has no column called {', '.join(unknown)}; its columns are in store/schema.py"
+        )
 
 
 def _configs_in(table: pa.Table, cells: Collection[str]) -> dict[str, str]:

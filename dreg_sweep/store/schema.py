@@ -2,19 +2,14 @@
 
 import pyarrow as pa
 
+from dreg_sweep.factors import FACTORS, IDENTITY
+
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_IDENTITY = [pa.field(column.name, _TYPES[column.kind]) for column in (*IDENTITY, *FACTORS)]
+
 CELLS_SCHEMA = pa.schema(
     [
-        ("cell", pa.string()),
-        ("config_hash", pa.string()),
-        ("activation", pa.string()),
-        ("regularizer", pa.string()),
-        ("strength", pa.float64()),
-        ("dataset", pa.string()),
-        ("modality", pa.string()),
-        ("regime", pa.string()),
-        ("seed", pa.int64()),
-        ("model", pa.string()),
-        ("train_size", pa.int64()),
+        *_IDENTITY,
         ("status", pa.string()),
         ("n_test", pa.int64()),
         ("clean_correct", pa.int64()),
@@ -27,20 +22,19 @@ CELLS_SCHEMA = pa.schema(
         ("steps", pa.int64()),
         ("seconds", pa.float64()),
         ("device", pa.string()),
-        ("evaluated_on", pa.string()),
-        ("precision", pa.string()),  # null in rows of before there was a choice: float32
         ("data_fingerprint", pa.string()),
         ("code_version", pa.string()),
         ("code_fingerprint", pa.string()),
         ("torch_version", pa.string()),
+        ("environment", pa.string()),
         ("error", pa.string()),
         ("config", pa.string()),
     ]
 )
-_FACTORS = ("activation", "regularizer", "strength", "dataset", "seed", "train_size")
+_OWNER = [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash")]  # the id of the cell that a row belongs to
 NOISE_SCHEMA = pa.schema(
-    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
-    + [
+    [
+        *_OWNER,
         pa.field("corruption", pa.string()),
         pa.field("severity", pa.float64()),
         pa.field("n_test", pa.int64()),
@@ -49,8 +43,8 @@ NOISE_SCHEMA = pa.schema(
     ]
 )
 HISTORY_SCHEMA = pa.schema(
-    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
-    + [
+    [
+        *_OWNER,
         pa.field("epoch", pa.int64()),
         pa.field("step", pa.int64()),
         pa.field("loss", pa.float64()),
@@ -74,17 +68,14 @@ HISTORY_SCHEMA = pa.schema(
 )
 _POINTS = pa.list_(pa.float64())
 FITS_SCHEMA = pa.schema(
-    [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash", *_FACTORS)]
-    + [
+    [
+        *_OWNER,
         pa.field("place", pa.string()),  # train, between, test
         *(pa.field(name, _POINTS) for name in ("x1", "x2", "target", "prediction", "gradient_norm")),
     ]
 )
 GRID_SCHEMA = pa.schema(
-    [
-        CELLS_SCHEMA.field(name)
-        for name in ("cell", "config_hash", *_FACTORS, "model", "data_fingerprint", "code_fingerprint", "config")
-    ]
+    [*_IDENTITY, *(CELLS_SCHEMA.field(name) for name in ("data_fingerprint", "code_fingerprint", "config"))]
 )
 
 SCHEMAS = {  # by folder, cells last

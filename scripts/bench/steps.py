@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from dreg_sweep.activations import get_activation
 from dreg_sweep.cells import Cell
-from dreg_sweep.config import cell_from_config, conf_dir
+from dreg_sweep.config import Naming, cell_from_config, conf_dir
 from dreg_sweep.data import ArrayData, NoiseLadder, make_split
 from dreg_sweep.models import build_network
 from dreg_sweep.regularizers import get_regularizer
@@ -31,7 +31,7 @@ def seeds_of(overrides: Sequence[str], seeds: int) -> list[Cell]:
     config = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(config, dict)
     plain = {str(key): value for key, value in config.items()}
-    return [cell_from_config({**plain, "seed": seed}, {}) for seed in range(seeds)]
+    return [cell_from_config({**plain, "seed": seed}, Naming()) for seed in range(seeds)]
 
 
 def training(cells: Sequence[Cell], steps: int) -> _Training:

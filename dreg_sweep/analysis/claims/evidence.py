@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dreg_sweep.analysis.claims.reading import FACTORS, GROUPS, Claim
+from dreg_sweep.analysis.claims.reading import GROUPS, Claim
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import UNITS, Family, primary_unit
 from dreg_sweep.analysis.rows.select import level_name, size_name
 from dreg_sweep.analysis.rows.settings import by_name, shared
 from dreg_sweep.analysis.tables.scarcity import Grids
 from dreg_sweep.analysis.tables.wording import p_text
+from dreg_sweep.factors import BLOCK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +62,7 @@ def spoken_of(claim: Claim, evidence: Evidence) -> Grid:
 
 def limited(claim: Claim, grid: Grid, evidence: Evidence) -> Grid:
     """The levels of the grid that the claim speaks of; datasets also by their groups, sizes and settings."""
-    kept: dict[str, Sequence[Any]] = {
-        factor: levels for factor, levels in claim.where.items() if factor in FACTORS
-    }
+    kept: dict[str, Sequence[Any]] = {factor: levels for factor, levels in claim.where.items() if factor in BLOCK}
     told = _told(claim, grid, evidence)
     if told:
         kept["dataset"] = [
@@ -94,7 +93,7 @@ def _of_datasets(cells: "pd.DataFrame | None", name: str) -> dict[Any, str]:
     """Dataset → the one level of a column, or of a setting in `config`, that its done cells have."""
     if cells is None:
         return {}
-    done = cells[cells["status"].fillna("done") == "done"]
+    done = cells[cells["status"] == "done"]
     if name in done.columns:
         levels = done[name].map(lambda value: level_name(name, value))
     elif "config" in done.columns:
@@ -113,8 +112,8 @@ def lacking(claim: Claim, grid: Grid, others: Sequence[Any] = (), metric: bool =
 
     grid: of `spoken_of` or `limited`.
     """
-    narrowed = any(name not in FACTORS for name in claim.where)  # datasets also by what they are
-    for factor in FACTORS:
+    narrowed = any(name not in BLOCK for name in claim.where)  # datasets also by what they are
+    for factor in BLOCK:
         unknown = [level for level in claim.where.get(factor, ()) if level not in grid.levels[factor]]
         if unknown and not (factor == "dataset" and narrowed):
             return f"no data where {factor}={'/'.join(map(str, unknown))}"

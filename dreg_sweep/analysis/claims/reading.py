@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import BLOCK
 
 KINDS = ("highest", "higher", "placed", "ordering", "scarcity", "pressure", "no_loophole")
-FACTORS = ("dataset", "activation", "seed")
 GROUPS = ("modality", "regime")
-PLACES = (*FACTORS, *GROUPS, "train_size")
+PLACES = (*BLOCK, *GROUPS, "train_size")
 # By the method a study is about; the first of these in the data is the default treatment.
 BUILT_IN = {
     "dreg": "dreg.yaml",

@@ -26,7 +26,7 @@ def provenance(cells: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    done = cells[cells["status"].fillna("done") == "done"]
+    done = cells[cells["status"] == "done"]
     rows: list[tuple[str, str, int]] = []
     for column, label in _SINGLE.items():
         if column in done.columns:

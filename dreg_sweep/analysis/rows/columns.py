@@ -9,14 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import CROSSED
 from dreg_sweep.store.schema import CELLS_SCHEMA
 
 COLUMNS = tuple(CELLS_SCHEMA.names)
 TEXT = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.string())
 WHOLE = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.int64())
 NUMBER = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.float64())
-FACTORS = ("activation", "regularizer", "dataset", "seed")
-MINIMAL = (*FACTORS, "clean_accuracy")
+FLAG = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.bool_())
+MINIMAL = (*CROSSED, "clean_accuracy")
 _VERBATIM = ("config", "error")  # long, and written by programs only
 _NULLS = pa.array(["", "na", "n/a", "nan", "null", "<na>"], pa.large_string())  # among numbers
 _NO_LEVEL = pa.array(["nan", "<na>"], pa.large_string())  # what pandas makes of a null as text
@@ -73,6 +74,8 @@ def converted(values: pa.Array, name: str, where: object) -> pa.Array:
         values = values.dictionary_decode()
     if name in WHOLE or name in NUMBER:
         return _numbers(values, name, where)
+    if name in FLAG:
+        return _flags(values, name, where)
     if name in TEXT or _is_text(values.type) or pa.types.is_null(values.type):
         return as_text(values, name, where)
     return values
@@ -103,11 +106,22 @@ def as_text(values: pa.Array, name: str, where: object) -> pa.Array:
     if name not in _VERBATIM:
         texts = pc.utf8_trim_whitespace(texts)
     empty = pc.equal(texts, "")
-    if name in FACTORS:
+    if name in CROSSED:
         empty = pc.or_(empty, pc.is_in(pc.utf8_lower(texts), _NO_LEVEL))
     if pc.any(empty).as_py():
         texts = pc.if_else(empty, pa.scalar(None, pa.large_string()), texts)
     return texts
+
+
+def _flags(values: pa.Array, name: str, where: object) -> pa.Array:
+    """Booleans; of texts true and false in any case, and null for an empty one."""
+    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
+        return values.cast(pa.bool_())
+    texts = pc.utf8_lower(as_text(values, name, where))
+    wrong = pc.invert(pc.is_in(texts, pa.array(["true", "false", None], pa.large_string())))
+    if pc.any(wrong).as_py():
+        raise UserError(f"{where}: {name} must be true or false, not {texts.filter(wrong)[0].as_py()}")
+    return pc.equal(texts, "true")
 
 
 def _numbers(values: pa.Array, name: str, where: object) -> pa.Array:

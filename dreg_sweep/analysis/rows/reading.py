@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreg_sweep.analysis.rows.before import with_defaults
 from dreg_sweep.analysis.rows.columns import (
     COLUMNS,
-    FACTORS,
+    FLAG,
     MINIMAL,
     NUMBER,
     TEXT,
@@ -27,15 +28,17 @@ from dreg_sweep.analysis.rows.columns import (
 from dreg_sweep.analysis.rows.files import is_csv, opened, read_folder
 from dreg_sweep.analysis.rows.settings import as_categorical, without_seed
 from dreg_sweep.errors import UserError
-from dreg_sweep.store.files import UNREADABLE, first_line, read_rows
+from dreg_sweep.factors import CROSSED, FACTORS
+from dreg_sweep.store.files import UNREADABLE, first_line, read_rows, with_keys_of_now
 from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
 log = logging.getLogger(__name__)
 
 _ROWS_A_CHUNK = 10_000  # smaller chunks on average are joined: pandas is slow with thousands of them
 _FEW_BYTES = 1 << 16  # more than a CSV file's header is long
-_NULLABLE = {pa.int64(): pd.Int64Dtype()}
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _OWNER = ("cell", "config_hash", "status")
+_LEVELS = tuple(factor.name for factor in FACTORS)
 
 
 def load_cells(
@@ -77,7 +80,8 @@ def load_cells(
     if frame.empty:
         raise UserError(f"{path} has no rows")
     _check(frame, path)
-    return _with_warnings(frame, warnings)
+    frame["status"] = frame["status"].fillna("done")  # of files made by hand
+    return _with_warnings(with_defaults(frame), warnings)
 
 
 def load_noise(path: str | Path) -> pd.DataFrame | None:
@@ -123,7 +127,7 @@ def load_declared(path: str | Path, *, brief: bool = False) -> pd.DataFrame | No
     if not grid or not grid.exists():
         return None
     try:
-        table = _read(grid, None, ("cell", *FACTORS), brief)
+        table = _read(grid, None, ("cell", *CROSSED), brief)
     except (*UNREADABLE, UserError) as error:
         log.warning(f"{grid} is not readable ({first_line(error)}); which cells were declared is not known")
         return None
@@ -195,7 +199,7 @@ def _read(
     table = pa.table(
         {name: pa.chunked_array(arrays) if arrays else pa.nulls(0) for name, arrays in pieces.items()}
     )
-    return with_numbers(table) if is_csv(path) else table
+    return with_numbers(table) if is_csv(path) else with_keys_of_now(table)
 
 
 def _read_one(path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
@@ -254,7 +258,7 @@ def _belonging(path: Path, name: str) -> pd.DataFrame | None:
     if home is None or not all((home / folder).is_dir() for folder in (name, "cells")):
         return None
     warnings: list[str] = []
-    read_keys = partial(_read, columns=None, needed=_OWNER[:2], brief=False, only=_OWNER)
+    read_keys = partial(_read, columns=None, needed=_OWNER[:2], brief=False, only=(*_OWNER, *_LEVELS))
     try:
         # First: a stack's cells are written last, so what belongs to these is there.
         cells = _joined(_current(home / "cells", read_keys, []))
@@ -264,18 +268,27 @@ def _belonging(path: Path, name: str) -> pd.DataFrame | None:
             log.warning(str(error))
         return None
     tables = list(found.values())
-    owners = _owners(cells, pa.concat_tables(tables), STATUSES[name])
+    cells = _of_status(cells, STATUSES[name])
+    owners = _owners(cells, pa.concat_tables(tables))
     parts = np.split(owners, np.cumsum([len(table) for table in tables])[:-1])
     kept = [table.filter(pa.array(part >= 0)) for table, part in zip(tables, parts, strict=True)]
-    frame = _framed(pa.concat_tables(_latest(kept, owners[owners >= 0])), SCHEMAS[name].names)
+    table = pa.concat_tables(_latest(kept, owners[owners >= 0]))
+    place = _owners(cells, table)
+    for level in (level for level in _LEVELS if level in cells.column_names):
+        table = table.append_column(level, cells[level].combine_chunks().take(pa.array(place)))
+    frame = _framed(table, [*SCHEMAS[name].names, *_LEVELS])
     return None if frame.empty else _with_warnings(frame, warnings)
 
 
-def _owners(cells: pa.Table, rows: pa.Table, statuses: Sequence[str]) -> np.ndarray:
-    """For each row the place of its cell among those of these statuses; -1 where there is none of its hash."""
-    if "status" in cells.column_names:
-        status = cells["status"].cast(pa.large_string()).fill_null("done")
-        cells = cells.filter(pc.is_in(status, pa.array(statuses, pa.large_string())))
+def _of_status(cells: pa.Table, statuses: Sequence[str]) -> pa.Table:
+    if "status" not in cells.column_names:
+        return cells
+    status = cells["status"].cast(pa.large_string()).fill_null("done")
+    return cells.filter(pc.is_in(status, pa.array(statuses, pa.large_string())))
+
+
+def _owners(cells: pa.Table, rows: pa.Table) -> np.ndarray:
+    """For each row the place of its cell; -1 where there is none of its hash."""
     cell, made_under = (cells[key].cast(pa.large_string()).combine_chunks() for key in _OWNER[:2])
     place = pc.index_in(rows["cell"].cast(pa.large_string()), cell)
     same = pc.equal(made_under.take(place), rows["config_hash"].cast(pa.large_string()))
@@ -316,7 +329,8 @@ def _framed(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
 def _series(values: pa.ChunkedArray | None, name: str, rows: int) -> "pd.Series[Any]":
     text, whole = name in TEXT, name in WHOLE
     if values is None or pa.types.is_null(values.type):
-        values = _nulls(rows, pa.int64() if whole else pa.float64() if name in NUMBER else pa.large_string())
+        kinds = ((whole, pa.int64()), (name in NUMBER, pa.float64()), (name in FLAG, pa.bool_()))
+        values = _nulls(rows, next((kind for fits, kind in kinds if fits), pa.large_string()))
     if pa.types.is_dictionary(values.type):
         return as_categorical(values)
     if values.num_chunks > 1 and rows < _ROWS_A_CHUNK * values.num_chunks:
@@ -326,7 +340,9 @@ def _series(values: pa.ChunkedArray | None, name: str, rows: int) -> "pd.Series[
     if pa.types.is_list(values.type):
         return pd.Series(pd.arrays.ArrowExtensionArray(values))
     series: pd.Series[Any]
-    if whole or pa.types.is_integer(values.type):
+    if name in FLAG:
+        series = values.to_pandas(types_mapper=_NULLABLE.get)
+    elif whole or pa.types.is_integer(values.type):
         series = values.cast(pa.int64()).to_pandas(types_mapper=_NULLABLE.get)
     else:
         series = values.to_pandas().copy()  # what Arrow lends cannot be written to
@@ -334,12 +350,12 @@ def _series(values: pa.ChunkedArray | None, name: str, rows: int) -> "pd.Series[
 
 
 def _check(frame: pd.DataFrame, path: Path) -> None:
-    for name in FACTORS:
+    for name in CROSSED:
         empty = frame[name].isna().to_numpy()
         if empty.any():
             raise UserError(
                 f"{path}: {name} is empty in {int(empty.sum())} of {len(frame)} rows, first in row "
-                f"{int(empty.argmax()) + 1}; every row needs a level of {', '.join(FACTORS)}"
+                f"{int(empty.argmax()) + 1}; every row needs a level of {', '.join(CROSSED)}"
             )
     for name in ("clean_accuracy", "noisy_accuracy", "train_accuracy"):
         wrong = (frame[name].notna() & ~frame[name].between(0, 1)).to_numpy()

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from dreg_sweep.analysis.rows.before import OPTION
 from dreg_sweep.analysis.rows.columns import COLUMNS
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.settings import by_name, shared
 from dreg_sweep.errors import UserError, unknown_level
+from dreg_sweep.factors import CROSSED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALL = "all"  # how a null train_size is written: the whole training set
 WHOLE = math.inf  # and as a number: more rows than any size
-OPTION = "regularizer."  # starts the name of a setting that is an option of a regularizer
-_CELL = ("dataset", "activation", "regularizer", "seed")
 _COMMA = re.compile(r",(?![^\[]*\])")  # between levels, not within a list such as [64,64]
 
 
@@ -159,7 +159,7 @@ def untold(frame: "pd.DataFrame") -> np.ndarray:
     """Of each row, whether it has neither a result nor a configuration."""
     if "status" not in frame.columns or "config" not in frame.columns:
         return np.zeros(len(frame), dtype=bool)
-    waiting = frame["status"].fillna("done") != "done"
+    waiting = frame["status"] != "done"
     return (waiting & frame["config"].isna()).to_numpy(dtype=bool)
 
 
@@ -171,13 +171,13 @@ def refuse_told_apart(frame: "pd.DataFrame", repeated: Collection[tuple[Any, ...
     """
     import pandas as pd
 
-    done = frame[frame["status"].fillna("done") == "done"]
-    keys = pd.MultiIndex.from_frame(done[list(_CELL)].astype(object))
+    done = frame[frame["status"] == "done"]
+    keys = pd.MultiIndex.from_frame(done[list(CROSSED)].astype(object))
     rows = done[keys.isin(list(repeated))]
     found: list[tuple[int, str]] = []
     for name in (column for column in frame.columns if column not in COLUMNS):
         row_level, levels = _levels(name, rows[name])
-        cells = rows[list(_CELL)].assign(_level=row_level).drop_duplicates()
+        cells = rows[list(CROSSED)].assign(_level=row_level).drop_duplicates()
         if len(levels) > 1 and len(cells) == len(rows) and int(cells["_level"].value_counts().min()) > 1:
             found.append((len(levels), name))
     if found:

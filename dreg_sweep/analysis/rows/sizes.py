@@ -35,7 +35,7 @@ def has_sizes(rows: "pd.DataFrame", configured: Sequence[str] = ()) -> bool:
 def at_largest_size(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of each dataset's largest training size that has a result; a null size is the whole set."""
     sizes = sizes_in(rows)
-    done = rows["status"].fillna("done") == "done"
+    done = rows["status"] == "done"
     largest = sizes[done].groupby(rows.loc[done, "dataset"], observed=True).max()
     wanted = rows["dataset"].map(largest).astype("float64")
     everything = sizes.groupby(rows["dataset"], observed=True).transform("max")

@@ -1,8 +1,8 @@
 """Strengths as levels: a regularizer that was run at several becomes one level a strength, `name@0.03`.
 
-A sweep names a strength in the keys of its cells (`mnist/relu/dreg/s0/strength=0.01`) unless it is the method's
-default, the one that is fixed before anything is tuned. Where the keys tell which that is, its level keeps the
-bare name, and the other strengths stand beside it: they are tried, not compared.
+A row says whether its strength is the method's default, the one that is fixed before anything is tuned. Where the
+rows tell which that is, its level keeps the bare name, and the other strengths stand beside it: they are tried, not
+compared.
 """
 
 import math
@@ -16,13 +16,13 @@ import pyarrow as pa
 from dreg_sweep.analysis.rows.levels import AT, ordered, split
 from dreg_sweep.analysis.rows.select import level_name
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import COMPARED, FACTORS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "none"  # which has no strength, whatever a row says
-_NAMED = r"/strength(?:s\.[^/=]+)?="  # in the key of a cell whose strength a sweep set
-_SAME = ["regularizer", "dataset", "activation", "train_size", "model"]
+_SAME = [COMPARED, *(factor.name for factor in FACTORS if factor.name not in (COMPARED, "seed", "strength"))]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def find(rows: "pd.DataFrame") -> Strengths:
 
     One whose strength differs only between datasets, activations, models or training sizes has none: whether its
     strengths may be averaged over is for `select.refuse_hidden_factors` to say. The level at the fixed strength,
-    if the keys of the cells tell it, is called as the regularizer. Raises UserError where a regularizer bears the
+    if the rows tell it, is called as the regularizer. Raises UserError where a regularizer bears the
     name of such a level already.
     """
     known = rows[["regularizer", "strength"]].drop_duplicates()["regularizer"]
@@ -160,7 +160,7 @@ def find(rows: "pd.DataFrame") -> Strengths:
     by_level: dict[str, Strength] = {}
     for name in ordered("regularizer", several):
         values = pairs.loc[pairs["regularizer"] == name, "strength"].unique()
-        default = _default(rows.loc[rows["regularizer"] == name, ["cell", "strength"]])
+        default = _default(rows.loc[rows["regularizer"] == name, ["strength_is_default", "strength"]])
         for value, written in _written(np.sort(values.astype(float)).tolist()).items():
             level = str(name) if value == default else f"{name}{AT}{written}"
             if value != default and level in set(known):
@@ -170,18 +170,18 @@ def find(rows: "pd.DataFrame") -> Strengths:
 
 
 def _default(rows: "pd.DataFrame") -> float | None:
-    """The strength of the cells whose keys name none, where it is one and all others are named; else None.
+    """The strength of the rows at their default, where it is one and no other row has it; else None.
 
-    rows: columns cell and strength, of one regularizer.
+    rows: columns strength_is_default and strength, of one regularizer.
     """
     import pandas as pd
 
-    if rows["cell"].isna().any():
+    pairs = rows.drop_duplicates()
+    if pairs["strength_is_default"].isna().any():
         return None
-    pairs = rows.assign(named=rows["cell"].str.contains(_NAMED, regex=True).astype(bool))
-    pairs = pairs[["named", "strength"]].drop_duplicates()
-    silent, named = (pairs.loc[pairs["named"] == said, "strength"].tolist() for said in (False, True))
-    return None if len(silent) != 1 or pd.isna(silent[0]) or silent[0] in named else float(silent[0])
+    is_default = pairs["strength_is_default"].astype(bool)
+    default, others = pairs.loc[is_default, "strength"].tolist(), pairs.loc[~is_default, "strength"].tolist()
+    return None if len(default) != 1 or pd.isna(default[0]) or default[0] in others else float(default[0])
 
 
 def _written(values: list[float]) -> dict[float, str]:

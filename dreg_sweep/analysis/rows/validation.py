@@ -36,7 +36,7 @@ def set_aside(rows: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame | None]
     held = (rows["evaluated_on"] == VALIDATION).fillna(False).to_numpy(dtype=bool)
     if held.all() or not held.any():
         return rows, None
-    done = (rows["status"].fillna("done") == "done").to_numpy(dtype=bool)
+    done = (rows["status"] == "done").to_numpy(dtype=bool)
     if done[held].any() and not done[~held].any():
         raise UserError(
             f"none of the {int((~held).sum())} cells evaluated on test data has a result; for the others, "

@@ -1,9 +1,10 @@
 """Variants: a regularizer that was run under several settings of its options, named as in `dreg[mean]`.
 
-A sweep names an option in the keys of its cells (`mnist/relu/dreg/s0/reduction=mean`) unless it is at its default.
-Where the keys tell which variant has all options at their defaults, that one keeps the bare name.
+A row says whether all options are at their defaults. Where the rows tell which variant that is, it keeps the bare
+name.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ import numpy as np
 from dreg_sweep.analysis.rows.levels import listed, ordered
 from dreg_sweep.analysis.rows.select import OPTION, untold
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import COMPARED, FACTORS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ADDED = f"{OPTION}also"  # of which levels are named after: spectreg+confidence_penalty
-_SAME = ["dataset", "activation", "train_size", "model"]
+_SAME = [factor.name for factor in FACTORS if factor.name not in (COMPARED, "seed", "strength")]
 _WORD = re.compile(r"[^\W\d][\w+-]*")
 _NO_NAMES = ("true", "false", "null", "none", "nan", "inf", "infinity")
 
@@ -157,12 +159,15 @@ def _settings(own: "pd.DataFrame", varying: Sequence[str]) -> list[Settings]:
 
 
 def _default(own: "pd.DataFrame", found: Sequence[Settings]) -> Settings | None:
-    """The only setting whose cells' keys name none of the options; None where there is no such, or several."""
-    keys = own["cell"].fillna("")
-    named = (keys == "").to_numpy(dtype=bool)
+    """The only setting none of whose rows changed an option that differs; None where there is no such, or several.
+
+    A row that does not say which options were changed may have changed any.
+    """
+    changed = own["options_changed"].isna().to_numpy(dtype=bool)
     for option in found[0]:
-        named = named | keys.str.contains(f"/{option}=", regex=False).to_numpy(dtype=bool)
-    silent = [one for one in found if not named[Variant(own["regularizer"].iloc[0], one).among(own)].any()]
+        here = own["options_changed"].str.contains(json.dumps(option), regex=False)
+        changed = changed | here.fillna(True).to_numpy(dtype=bool)
+    silent = [one for one in found if not changed[Variant(own["regularizer"].iloc[0], one).among(own)].any()]
     return silent[0] if len(silent) == 1 else None
 
 

@@ -30,7 +30,7 @@ def fitted(grid: Grid, cells: "pd.DataFrame", fits: "pd.DataFrame") -> "pd.DataF
     cells: the chosen rows of `load_cells`, whose regularizer may be `name@strength`. Columns: cell, dataset,
     activation, seed, regularizer, test_loss, place and the lists x1, x2, target, prediction, gradient_norm.
     """
-    done = cells[(cells["status"].fillna("done") == "done") & cells["regularizer"].isin(grid.compared)]
+    done = cells[(cells["status"] == "done") & cells["regularizer"].isin(grid.compared)]
     for factor in BLOCK:
         done = done[done[factor].isin(grid.levels[factor])]
     own = done[[*_KEYS, "regularizer", *BLOCK, REGRESSION]].drop_duplicates(_KEYS)

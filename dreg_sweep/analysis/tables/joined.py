@@ -24,7 +24,7 @@ def done_cells(grid: Grid, cells: "pd.DataFrame") -> "pd.DataFrame":
         {name: np.array(grid.levels[name], dtype=object)[places[:, axis]] for axis, name in enumerate(AXES)}
     )
     kinds = {name: "Int64" if name == "seed" else "string" for name in AXES}
-    rows = cells.loc[cells["status"].fillna("done") == "done", [*KEYS, *AXES]]
+    rows = cells.loc[cells["status"] == "done", [*KEYS, *AXES]]
     return rows.astype(kinds).merge(done.astype(kinds), on=list(AXES)).drop_duplicates(list(KEYS))
 
 

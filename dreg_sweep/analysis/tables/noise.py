@@ -124,7 +124,7 @@ def _complete_cells(grid: Grid, cells: "pd.DataFrame") -> "pd.DataFrame":
             for axis, name in enumerate(("dataset", "activation", "seed"))
         }
     ).astype({"dataset": "string", "activation": "string", "seed": "Int64"})
-    rows = cells[cells["status"].fillna("done") == "done"]
+    rows = cells[cells["status"] == "done"]
     rows = rows[rows["regularizer"].isin(grid.compared)]
     rows = rows.astype({"dataset": "string", "activation": "string", "regularizer": "string"})
     return rows.merge(blocks, on=["dataset", "activation", "seed"])

@@ -17,12 +17,13 @@ from dreg_sweep.analysis.report.render import Column, Table
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, SignedRank, signed_rank
 from dreg_sweep.analysis.tables.joined import KEYS, done_cells
 from dreg_sweep.analysis.tables.wording import about, count, sentences, text
+from dreg_sweep.factors import BLOCK
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("slope_sq", "jacobian_sq")
-_BLOCK = ["dataset", "activation", "seed"]
+_BLOCK = list(BLOCK)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def agreement_test(found: Pressure, unit: str, alternative: Alternative) -> tupl
 
 def table(grid: Grid, found: Pressure, treatment: Any, baseline: Any) -> Table:
     """Activation × layer: σ'², the squared Jacobian norms, and how far the treatment lowered them."""
+    import pandas as pd
+
     groups = found.layers.groupby(["activation", "layer"], observed=True)
     measures = ("slope", "baseline", "treatment", "reduction")
     by = ("activation", "layer")

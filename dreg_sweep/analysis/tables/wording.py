@@ -13,7 +13,6 @@ from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.exact import nearest_float
 
-
 WRITTEN_OUT = 1e6  # larger values are printed with an exponent
 
 
