@@ -15,6 +15,7 @@ from dreg_sweep.analysis.chapters.pressure import on_the_layers
 from dreg_sweep.analysis.chapters.scarcity import data_scarcity
 from dreg_sweep.analysis.chapters.strengths import by_strength
 from dreg_sweep.analysis.chapters.variants import by_variant, entered
+from dreg_sweep.analysis.claims import without
 from dreg_sweep.analysis.claims.reading import Study, built_in
 from dreg_sweep.analysis.claims.verdicts import Evidence, judge
 from dreg_sweep.analysis.pairing import Family, comparisons
@@ -79,7 +80,9 @@ def compute(
         learning_curves(data, baseline),
         off_the_training_set(data, baseline),
         on_the_layers(data, treatment, baseline, pressed),
-        robustness(data, treatment),
+        robustness(
+            data, treatment, without.table(without.verdicts_without_rivals(study, evidence), study.reading)
+        ),
         audit(data),
     ]
     return Results(

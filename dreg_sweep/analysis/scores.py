@@ -265,15 +265,15 @@ def _column(frame: "pd.DataFrame", name: str, warnings: list[str]) -> _Column:
                 f"{name}_accuracy is used there"
             )
     rows = present & ~counted
-    decimals, places, round_off = _decimals(values[rows])
-    all_decimals = np.zeros(len(frame), dtype=decimals.dtype)
-    all_decimals[rows] = decimals
+    whole, places, round_off = decimals(values[rows])
+    all_decimals = np.zeros(len(frame), dtype=whole.dtype)
+    all_decimals[rows] = whole
     limits = np.full(len(frame), EXACT, dtype=np.int32)
     limits[rows] = round_off
     return _Column(present, counted, correct, total, values, all_decimals, places, limits)
 
 
-def _decimals(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+def decimals(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     """Floats as the decimals that they print as: integers, the decimal places of all, and each one's round-off.
 
     0.73 + 0.013 is a decimal of three places with round-off in the last bits: two of them are allowed.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dreg_sweep.analysis.chapters.parts import Chapter
 from dreg_sweep.analysis.grid import State
 from dreg_sweep.analysis.pairing import UNITS, primary, primary_unit
+from dreg_sweep.analysis.report.render import Table
 from dreg_sweep.analysis.rows.levels import listed
 from dreg_sweep.analysis.study import Data
 from dreg_sweep.analysis.tables import audited, scarcity
@@ -14,16 +15,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def robustness(data: Data, treatment: Any) -> Chapter | None:
+def robustness(data: Data, treatment: Any, without_rivals: Table | None) -> Chapter | None:
+    """Intervals, and what becomes of the tests and the claims without each level in turn."""
     grid = data.grid
-    tables = (intervals(grid, treatment), fragility(grid, grid.metrics[0], treatment))
+    tables = (without_rivals, intervals(grid, treatment), fragility(grid, grid.metrics[0], treatment))
     kept = tuple(table for table in tables if table is not None)
     return Chapter("How much hangs on single levels", (), kept, ()) if kept else None
 
 
 def audit(data: Data) -> Chapter:
     tables = (audited.covered(data.audit), audited.not_done(data.audit))
-    return Chapter("Audit", tuple(data.audit.lines()), tuple(table for table in tables if table is not None), ())
+    return Chapter(
+        "Audit",
+        tuple(data.audit.lines()),
+        tuple(table for table in tables if table is not None),
+        (),
+        is_audit=True,
+    )
 
 
 def remarks(data: Data, tests: "pd.DataFrame") -> list[str]:

@@ -28,3 +28,4 @@ class Chapter:
     text: tuple[str, ...]
     tables: tuple[Table, ...]
     drawings: tuple[Drawing, ...]
+    is_audit: bool = False  # of the cells, which the page puts in places of its own

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dreg_sweep.analysis.claims.kept import METRICS, with_kept
+from dreg_sweep.analysis.claims.outcome import Observed, Outcome
 from dreg_sweep.analysis.claims.reading import GROUPS, Claim
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import UNITS, Family, primary_unit
@@ -61,7 +63,9 @@ def spoken_of(claim: Claim, evidence: Evidence) -> Grid:
 
 
 def limited(claim: Claim, grid: Grid, evidence: Evidence) -> Grid:
-    """The levels of the grid that the claim speaks of; datasets also by their groups, sizes and settings."""
+    """The levels of the grid that the claim speaks of, with its metric; datasets also by groups, sizes and settings."""
+    if claim.metric in METRICS:
+        grid = with_kept(grid, claim.metric)
     kept: dict[str, Sequence[Any]] = {factor: levels for factor, levels in claim.where.items() if factor in BLOCK}
     told = _told(claim, grid, evidence)
     if told:
@@ -140,8 +144,8 @@ def undecided(unit: str, side: str, correction: str, reason: str) -> Row:
         "unit": unit,
         "side": side,
         "correction": correction,
-        "verdict": "undecided",
-        "observed": reason,
+        "verdict": Outcome.UNDECIDED,
+        **Observed(None, reason).columns,
         "evidence": "",
         "decisive": "",
         "can_reach": False,

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from dreg_sweep.analysis.claims.evidence import Evidence, Row, lacking, said_p, settings, spoken_of, undecided
+from dreg_sweep.analysis.claims.outcome import outcome, told
 from dreg_sweep.analysis.claims.reading import Claim
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import Alternative, pairs_needed, signed_rank
@@ -68,9 +69,10 @@ def _judged(logs: "pd.DataFrame", unit: str, side: str, correction: str) -> Row:
         "unit": unit,
         "side": side,
         "correction": correction,
-        "verdict": "contradicted" if fails else "reproduced" if len(holds) == len(OFF) else "undecided",
-        "observed": f"{'holds' if len(lower) == len(OFF) else 'does not hold'}: lower at "
-        f"{len(lower)} of {len(OFF)} places off the training points",
+        "verdict": outcome(fails=bool(fails), holds=len(holds) == len(OFF)),
+        **told(
+            len(lower) == len(OFF), f"lower at {len(lower)} of {len(OFF)} places off the training points"
+        ).columns,
         "evidence": "; ".join(
             f"{place}: {math.exp(gain):.3g} times lower (p {said_p(value)})"
             for place, gain, value in zip(OFF, gains, shown, strict=True)

@@ -6,6 +6,7 @@ from itertools import combinations, pairwise, product
 from typing import Any
 
 from dreg_sweep.analysis.claims.evidence import Evidence, Row, lacking, said_p, settings, spoken_of, undecided
+from dreg_sweep.analysis.claims.outcome import Observed, outcome
 from dreg_sweep.analysis.claims.reading import Claim
 from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.pairing import PRIMARY_SIDE, SIDES, UNITS, pair_test, pairs
@@ -103,8 +104,8 @@ def _judged(steps: list[_Step], metric: Metric, unit: str, side: str, correction
         "unit": unit,
         "side": side,
         "correction": correction,
-        "verdict": "contradicted" if fails else "undecided" if open_ else "reproduced",
-        "observed": _observed(steps),
+        "verdict": outcome(fails=bool(fails), holds=not open_),
+        **_observed(steps).columns,
         "evidence": "; ".join(
             f"{step.name}: {signed(step.gain, metric)} (p {said_p(shown[place])})"
             for place, step in enumerate(steps)
@@ -125,9 +126,10 @@ def _judged(steps: list[_Step], metric: Metric, unit: str, side: str, correction
     }
 
 
-def _observed(steps: list[_Step]) -> str:
+def _observed(steps: list[_Step]) -> Observed:
     """What the means alone show of the steps; of methods that are called equal they can show nothing."""
     asked = [step for step in steps if not step.equal]
     broken = [step.name for step in asked if step.gain <= 0]
     said = f"{len(asked) - len(broken)} of {len(asked)} steps as claimed"
-    return f"does not hold: {said}; not so: {', '.join(broken)}" if broken else f"holds: {said}"
+    text = f"does not hold: {said}; not so: {', '.join(broken)}" if broken else f"holds: {said}"
+    return Observed(not broken, text, exceptions=tuple(broken))

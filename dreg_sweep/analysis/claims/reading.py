@@ -6,8 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from dreg_sweep.analysis.claims.strict_yaml import read_yaml
 from dreg_sweep.errors import UserError
-from dreg_sweep.factors import BLOCK
+from dreg_sweep.factors import BLOCK, level_text
 
 KINDS = ("highest", "higher", "placed", "ordering", "scarcity", "pressure", "no_loophole")
 GROUPS = ("modality", "regime")
@@ -101,13 +102,7 @@ def built_in(
 
 def parse_study(text: str, name: str) -> Study:
     """A study from YAML text; `name` is what messages call it."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        first = str(error).replace("\n", " ")
-        raise UserError(f"{name} is not valid YAML: {first}") from error
+    content = read_yaml(text, name)
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list) or not content["claims"]:
         raise UserError(f"{name} has no list `claims`; see the fields in dreg_sweep/analysis/claims/dreg.yaml")
     unknown = sorted(set(map(str, content)) - set(_STUDY_KEYS))
@@ -122,7 +117,8 @@ def parse_study(text: str, name: str) -> Study:
     if twice is not None:
         raise UserError(f"{name}: two claims have the id {twice}")
     title, source, reading = (
-        str(content.get(key, default)) for key, default in (("study", name), ("source", ""), ("reading", ""))
+        _name(content.get(key, default), f"{name}: {key}")
+        for key, default in (("study", name), ("source", ""), ("reading", ""))
     )
     return Study(title, source, claims, reading)
 
@@ -136,7 +132,7 @@ def _claim(entry: Any, shared: Mapping[str, Any], place: str) -> Claim:
     for key in ("id", "sentence", "kind"):
         if entry.get(key) in (None, ""):
             raise UserError(f"{place} has no {key}")
-    kind = entry["kind"]
+    kind = _name(entry["kind"], f"{place}: kind")
     if kind not in KINDS:
         raise UserError(f"{place}: kind {kind} is unknown; choose from: {', '.join(KINDS)}")
     fields = {**shared, **entry}
@@ -191,9 +187,14 @@ def _order(value: Any, place: str) -> tuple[tuple[str, ...], ...]:
 
 def _name(value: Any, place: str) -> str:
     """A single text; YAML reads `no` and `off` as false, which no level is called."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"{place} is {value!r}, not a name; put it in quotes if it is one")
-    return str(value)
+    if isinstance(value, bool):
+        word = str(value).lower()
+        raise UserError(
+            f"{place} is {word}, not a name: YAML reads yes, no, on and off as true and false; put the name in quotes"
+        )
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{place} is {value!r:.60}, not a name; put it in quotes if it is one")
+    return value if isinstance(value, str) else level_text(value)
 
 
 def _names(value: Any, place: str) -> tuple[str, ...]:

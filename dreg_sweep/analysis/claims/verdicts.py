@@ -25,8 +25,10 @@ from dreg_sweep.analysis.claims.evidence import (
     undecided,
     unit_of,
 )
+from dreg_sweep.analysis.claims.kept import METRICS
 from dreg_sweep.analysis.claims.loophole import no_loophole
 from dreg_sweep.analysis.claims.ordering import in_order
+from dreg_sweep.analysis.claims.outcome import Observed, outcome, place_among, told
 from dreg_sweep.analysis.claims.reading import Claim, Study
 from dreg_sweep.analysis.pairing import PRIMARY_SIDE, PRIMARY_ZEROS, UNITS, Family, comparisons
 from dreg_sweep.analysis.scores import Metric
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "claim", "sentence", "unit", "side", "correction", "family", "primary", "verdict", "observed", "evidence",
-    "decisive", "p", "pairs", "floor", "can_reach", "pairs_needed", "caution",
+    "claim", "sentence", "unit", "side", "correction", "family", "primary", "verdict", "observed", "holds",
+    "place", "of", "exceptions", "evidence", "decisive", "p", "pairs", "floor", "can_reach", "pairs_needed", "caution",
 )  # fmt: skip
 _FLIPPED = {"greater": "less", "less": "greater"}
 
@@ -49,7 +51,8 @@ _FLIPPED = {"greater": "less", "less": "greater"}
 def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
     """One row a claim × unit × side × correction, with the columns `COLUMNS`.
 
-    verdict: reproduced, contradicted or undecided. observed: what the means show. evidence: each comparison with
+    verdict: an `Outcome`. observed: what the means show, in words; holds, place, of, exceptions: see `Observed`.
+    evidence: each comparison with
     its mean difference and p. family: the tests that share the correction. decisive, p: the comparison that the
     verdict hangs on. floor: the smallest p it could have. primary: the row that the report puts first (by
     `unit_of`, two-sided, Holm; one-sided or uncorrected for claims that have no other tests).
@@ -70,17 +73,31 @@ def judge(study: Study, evidence: Evidence) -> "pd.DataFrame":
         (frame["side"] == "two-sided") | ~frame["claim"].map(sides).fillna(False).astype(bool)
     )
     numbers = {"p": "float64", "pairs": "Int64", "floor": "float64", "pairs_needed": "Int64"}
+    numbers |= {"holds": "boolean", "place": "Int64", "of": "Int64"}
     return frame.astype(numbers)
 
 
-def _order(claim: Claim, evidence: Evidence) -> list[Row]:
-    """Kinds highest, higher and placed."""
+@dataclass(frozen=True)
+class OrderTests:
+    """The tests that a claim about an order rests on.
+
+    frame: rows of `comparisons` against its rivals. wanted: rival → the alternative that the claim asks for.
+    """
+
+    frame: "pd.DataFrame"
+    wanted: dict[Any, str]
+    metric: Metric
+    family: Family
+
+
+def order_tests(claim: Claim, evidence: Evidence) -> OrderTests | str:
+    """The tests of a claim of the kinds highest, higher and placed; why there are none where the data lack some."""
     grid = spoken_of(claim, evidence)
     levels = grid.levels["regularizer"]
     rivals = claim.rivals or tuple(level for level in levels if level != claim.method)
     missing = lacking(claim, grid, rivals) or ("" if rivals else "no other regularizer")
     if missing:
-        return [undecided(unit, side, correction, missing) for unit, side, correction in settings()]
+        return missing
     metric = next(metric for metric in grid.metrics if metric.name == claim.metric)
     wanted = {rival: "less" if rival in claim.behind else "greater" for rival in rivals}
     declared = evidence.family
@@ -95,19 +112,30 @@ def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     covers = declared is not None and set(wanted) <= set(declared.rivals)
     family = declared if declared is not None and covers else Family(rivals)
     tests = evidence.tests
-    if tests is None or family is not evidence.family or claim.where or claim.method != evidence.treatment:
+    whole = not claim.where and claim.method == evidence.treatment and claim.metric not in METRICS
+    if tests is None or family is not evidence.family or not whole:
         part = grid if family.across_metrics else replace(grid, metrics=(metric,))
         tests = comparisons(part, claim.method, family)
     tests = tests.loc[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name), list(_READ)]
-    return [
-        {
-            **_ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction),
-            "family": family.sentence,
-        }
-        if correction == "holm"
-        else _ordered(tests[tests["unit"] == unit], wanted, metric, unit, side, correction)
-        for unit, side, correction in settings()
-    ]
+    return OrderTests(tests, wanted, metric, family)
+
+
+def order_rows(tests: OrderTests, cases: Sequence[tuple[str, str, str]]) -> list[Row]:
+    """The verdict of such a claim for each unit, side and correction."""
+    rows = []
+    for unit, side, correction in cases:
+        here = tests.frame[tests.frame["unit"] == unit]
+        row = _ordered(here, tests.wanted, tests.metric, unit, side, correction)
+        rows.append({**row, "family": tests.family.sentence} if correction == "holm" else row)
+    return rows
+
+
+def _order(claim: Claim, evidence: Evidence) -> list[Row]:
+    """Kinds highest, higher and placed."""
+    tests = order_tests(claim, evidence)
+    if isinstance(tests, str):
+        return [undecided(*case, tests) for case in settings()]
+    return order_rows(tests, settings())
 
 
 _READ = (
@@ -176,8 +204,8 @@ def _ordered(
         "unit": unit,
         "side": side,
         "correction": correction,
-        "verdict": "contradicted" if failing else "reproduced" if all(one.holds for one in found) else "undecided",
-        "observed": _observed(here, found),
+        "verdict": outcome(fails=bool(failing), holds=all(one.holds for one in found)),
+        **_observed(here, found).columns,
         "evidence": "; ".join(f"{one.rival} {signed(one.gain, metric)} (p {said_p(one.shown)})" for one in found),
         "decisive": decisive.rival,
         "p": decisive.shown,
@@ -190,13 +218,11 @@ def _ordered(
     }
 
 
-def _observed(here: "pd.DataFrame", found: Sequence[_Comparison]) -> str:
-    """`holds: place 1 of 6`, by the mean differences of the unit."""
+def _observed(here: "pd.DataFrame", found: Sequence[_Comparison]) -> Observed:
+    """The place of the method by the mean differences of the unit."""
     gains = here[here["alternative"] == PRIMARY_SIDE]["mean_difference"].dropna()
-    place = 1 + int((gains < 0).sum())
-    broken = [str(one.rival) for one in found if not one.as_claimed]
-    said = f"{'does not hold' if broken else 'holds'}: place {place} of {len(gains) + 1}"
-    return f"{said}; not so against {', '.join(broken)}" if broken else said
+    broken = [one.rival for one in found if not one.as_claimed]
+    return place_among(1 + int((gains < 0).sum()), len(gains) + 1, broken)
 
 
 def _two(value: float) -> str:
@@ -245,9 +271,11 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
                 "unit": unit,
                 "side": side,
                 "correction": correction,
-                "verdict": "contradicted" if fails else "reproduced" if holds else "undecided",
-                "observed": f"{'holds' if falling == len(here) else 'does not hold'}: positive and falling with "
-                f"size against {falling} of {len(here)} rivals{note}",
+                "verdict": outcome(fails=fails, holds=holds),
+                **told(
+                    falling == len(here),
+                    f"positive and falling with size against {falling} of {len(here)} rivals{note}",
+                ).columns,
                 "evidence": "; ".join(shown),
                 "decisive": here["rival"].iloc[worst],
                 "p": float((reverse if fails else p).iloc[worst]),
@@ -284,8 +312,8 @@ def _pressure(claim: Claim, evidence: Evidence) -> list[Row]:
                 "unit": unit,
                 "side": side,
                 "correction": correction,
-                "verdict": "contradicted" if fails else "reproduced" if holds else "undecided",
-                "observed": f"{'holds' if mean > 0 else 'does not hold'}: mean agreement {_two(mean)}",
+                "verdict": outcome(fails=bool(fails), holds=bool(holds)),
+                **told(mean > 0, f"mean agreement {_two(mean)}").columns,
                 "evidence": f"Kendall's τ of a layer's σ'² and its reduction, mean {_two(mean)} (p {said_p(p)})",
                 "decisive": claim.baseline,
                 "p": p,

@@ -6,20 +6,21 @@ A content security policy admits the page's own style and script, by their hashe
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreg_sweep.analysis.claims.outcome import Outcome
 from dreg_sweep.analysis.report.render import Column, Table, html, inline
 
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-VERDICTS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
+VERDICTS: Mapping[str, str] = {Outcome.REPRODUCED: "✓", Outcome.CONTRADICTED: "✗", Outcome.UNDECIDED: "?"}
 LONG = 24  # rows; a longer table is folded away
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -169,8 +170,7 @@ def _verdicts(table: Table) -> list[Column]:
 
 def _tally(claims: Table) -> list[tuple[str, str, int]]:
     """Verdict, symbol and count, of those that occur."""
-    words = [column.show(row).lower() for column in _verdicts(claims) for row in claims.rows()]
-    counts = {word: sum(text.startswith(word) for text in words) for word in VERDICTS}
+    counts = {word: int((claims.values["verdict"] == word).sum()) for word in VERDICTS}
     return [(word, VERDICTS[word], count) for word, count in counts.items() if count]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreg_sweep.analysis.claims.outcome import Outcome
 from dreg_sweep.analysis.claims.reading import Study
 from dreg_sweep.analysis.pairing import UNITS, primary_unit, why_primary
 from dreg_sweep.analysis.report.page import Picture, Section, page
@@ -44,7 +45,8 @@ def claims(verdicts: "pd.DataFrame", study: Study, unit: str) -> Table:
         caption=f"From: {study.source}. Verdict: by {UNITS[unit].label}, two-sided, after Holm's correction"
         f"{except_for}: reproduced where every comparison that the sentence makes is significant (0.05) in its "
         "direction, contradicted where one is significant in the other, undecided otherwise. Observed: what the "
-        "plain means show. p: of the comparison that decides; least p: the smallest it could have been († above "
+        "plain means show. Decides: the rival (or the place) that the verdict depends on. p: of that comparison; "
+        "least p: the smallest it could have been († above "
         f"0.05). Seeds: the verdict by seed means, one-sided and uncorrected{reading}. "
         "All: how often reproduced / contradicted / undecided over every unit, side and correction. claims.csv "
         "has each.",
@@ -54,6 +56,7 @@ def claims(verdicts: "pd.DataFrame", study: Study, unit: str) -> Table:
             text("sentence", "claim"),
             text("verdict"),
             text("observed"),
+            text("decisive", "decides"),
             p_values("p", "p"),
             Column("pairs", lambda row: _whole(row["pairs"]), value="pairs"),
             Column("least p", _least, value="floor"),
@@ -65,7 +68,7 @@ def claims(verdicts: "pd.DataFrame", study: Study, unit: str) -> Table:
 
 def _tally(verdicts: "pd.DataFrame") -> str:
     counts = verdicts["verdict"].value_counts()
-    return " / ".join(str(counts.get(name, 0)) for name in ("reproduced", "contradicted", "undecided"))
+    return " / ".join(str(counts.get(name, 0)) for name in Outcome)
 
 
 def _whole(value: Any) -> str:
@@ -94,9 +97,9 @@ def report(results: Results, pictures: Mapping[str, Path], warnings: Sequence[st
             ],
         )
         for chapter in results.chapters
-        if chapter.title != "Audit"
+        if not chapter.is_audit
     ]
-    audit = next(chapter for chapter in results.chapters if chapter.title == "Audit")
+    audit = next(chapter for chapter in results.chapters if chapter.is_audit)
     sections.append(Section(title="Audit tables", text=[], tables=list(audit.tables), pictures=[]))
     return page(
         title=f"{results.treatment} against its rivals",
@@ -113,7 +116,7 @@ def lead(results: Results) -> list[str]:
     """The first sentences of the report: what was compared, and how many claims hold."""
     grid = results.data.grid
     counts = results.verdicts[results.verdicts["primary"]]["verdict"].value_counts()
-    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("reproduced", "contradicted", "undecided"))
+    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in Outcome)
     cells = int(grid.done.sum())
     return [
         f"{cells} trainings: {_some(len(grid.compared), 'regularizer')} on "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dreg_sweep.analysis.claims.outcome import Outcome
 from dreg_sweep.analysis.grid import Grid, State
 from dreg_sweep.analysis.pairing import UNITS, primary_unit, why_primary
 from dreg_sweep.analysis.report.render import NOTHING, Column, Table
@@ -16,8 +17,7 @@ from dreg_sweep.analysis.tables.wording import about, mean_sd, sentences, signed
 if TYPE_CHECKING:
     import pandas as pd
 
-_HOLDS, _HOLDS_NOT = "holds", "does not hold"  # how a claim's `observed` begins where the data tell
-VERDICTS = ("reproduced", "contradicted", "undecided")
+VERDICTS = tuple(Outcome)
 _EACH_ALONE = (
     "Each variant stands alone in the place of the main one, among the same rivals. That there are several is not "
     "corrected for: the best of them, chosen here, gains less on new data than it seems to."
@@ -43,11 +43,10 @@ class Entry:
     @property
     def agreeing(self) -> tuple[int, int]:
         """Of how many claims the plain means are as claimed, and of how many they tell anything at all."""
-        observed = (
-            [] if self.verdicts is None else self.verdicts.loc[self.verdicts["primary"], "observed"].tolist()
-        )
-        holds = sum(said.startswith(_HOLDS) for said in observed)
-        return holds, holds + sum(said.startswith(_HOLDS_NOT) for said in observed)
+        if self.verdicts is None:
+            return 0, 0
+        holds = self.verdicts.loc[self.verdicts["primary"], "holds"].dropna()
+        return int(holds.sum()), len(holds)
 
     @property
     def expected(self) -> int:
@@ -174,7 +173,7 @@ def untold(entries: Sequence[Entry]) -> "pd.DataFrame":
     for entry in entries:
         if entry.verdicts is not None:
             rows = entry.verdicts[entry.verdicts["primary"]].set_index("claim")
-            found[entry.name] = ~rows["observed"].str.startswith((_HOLDS, _HOLDS_NOT))
+            found[entry.name] = rows["holds"].isna()
     return pd.DataFrame(found).T
 
 
