@@ -4,6 +4,7 @@ Only the argument parser is imported at the top: `--help` and a mistyped option 
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,14 +82,35 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+class _Collected(logging.Handler):
+    """Keeps what the rooms log, to be printed among the other warnings, once each."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line."""
+        self.lines.append(record.getMessage())
+
+
+_LOGGED = _Collected()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 2 with one line on stderr for a mistake of the user."""
+    _LOGGED.lines.clear()
+    logging.getLogger("dreg_sweep").addHandler(_LOGGED)
     try:
         options = parser().parse_args(argv)
         _run(options)
     except UserError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        from dreg_sweep.analysis.rows.spelling import visible
+
+        print(f"{PROGRAM}: {visible(str(error))}", file=sys.stderr)
         return 2
+    finally:
+        logging.getLogger("dreg_sweep").removeHandler(_LOGGED)
     return 0
 
 
@@ -162,7 +184,9 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--column {pair} is not of the form ours=yours, such as regularizer=method")
         if ours in columns:
             raise UserError(f"--column {ours} is given twice")
-        columns[ours] = theirs
+        columns[ours] = (
+            theirs[1:-1] if len(theirs) > 2 and theirs[0] == theirs[-1] and theirs[0] in "\"'" else theirs
+        )
     return columns
 
 
@@ -209,8 +233,10 @@ def _verdicts(rows: Any) -> str:
 
 
 def _warn(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(f"{PROGRAM}: warning: {line}", file=sys.stderr)
+    from dreg_sweep.analysis.rows.spelling import visible
+
+    for line in dict.fromkeys([*_LOGGED.lines, *lines]):
+        print(f"{PROGRAM}: warning: {visible(line)}", file=sys.stderr)
 
 
 def _say(paths: Sequence[Path], out: Path) -> None:

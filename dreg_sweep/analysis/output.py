@@ -18,7 +18,7 @@ from dreg_sweep.analysis import compare
 from dreg_sweep.analysis.chapters.parts import Drawing
 from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
-from dreg_sweep.analysis.report.render import Table, write
+from dreg_sweep.analysis.report.render import Table, harmless, write
 from dreg_sweep.analysis.report.summary import claim_table, report
 from dreg_sweep.analysis.results import Results
 from dreg_sweep.analysis.scores import ACCURACIES, Metric
@@ -33,7 +33,8 @@ _TABLES = (
     "scarcity_trend", "scarcity_fragility", "size_tests", "strengths", "tuning", "tuning_ranks",
     "tuning_fragility", "chosen_strengths",
     "fits", "off_training", "off_training_reduction", "pressure",
-    "bootstrap", "coverage", "not_done", "claims", "claims_without_rivals", "tests", "changes", "differing", "conclusions",
+    "bootstrap", "coverage", "not_done", "claims", "claims_without_rivals", "tests", "changes", "differing",
+    "conclusions",
     "claims_compared", "variants", "variants_claims",
 )  # fmt: skip
 _OF_A_METRIC = ("pairwise", "fragility")  # and `_` and the metric's name
@@ -190,7 +191,7 @@ def _figures(drawings: Iterable[Drawing], folder: Path) -> list[Path]:
 
 def _csv(frame: "pd.DataFrame", path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, index=False, lineterminator="\n")
+    harmless(frame).to_csv(path, index=False, lineterminator="\n")
     return path
 
 

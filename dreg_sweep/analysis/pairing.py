@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dreg_sweep.analysis.grid import BLOCK, Grid, Pairs, paired_differences
 from dreg_sweep.analysis.rows.levels import listed
+from dreg_sweep.analysis.rows.spelling import quoted, split_levels
 from dreg_sweep.analysis.scores import Metric
 from dreg_sweep.analysis.statistics.rank_tests import ALPHA, holm
 from dreg_sweep.analysis.statistics.wilcoxon import (
@@ -121,10 +122,11 @@ def choose_family(text: str | None, rivals: Sequence[Any]) -> Family:
     if text in (None, "rivals", "all"):
         return Family(tuple(rivals), across_metrics=text == "all")
     assert text is not None
-    named = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    whole = text in [str(rival) for rival in rivals]
+    named = list(dict.fromkeys([text] if whole else split_levels(text)))
     unknown = [name for name in named if name not in [str(rival) for rival in rivals]]
     if unknown:
-        choices = ", ".join(["rivals", "all", *map(str, rivals)])
+        choices = ", ".join(["rivals", "all", *(quoted(str(rival)) for rival in rivals)])
         raise UserError(f"--family {text}: no rival called {', '.join(unknown)}; choose from: {choices}")
     return Family(tuple(rival for rival in rivals if str(rival) in named))
 

@@ -104,7 +104,28 @@ def write(table: Table, folder: Path) -> list[Path]:
 
 def csv(table: Table) -> str:
     """The values at full precision; null is empty."""
-    return table.values.to_csv(index=False, lineterminator="\n")
+    return harmless(table.values).to_csv(index=False, lineterminator="\n")
+
+
+def harmless(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The frame with an apostrophe before each text that a spreadsheet would run as a formula."""
+    import pandas as pd
+
+    def guarded(value: Any) -> Any:
+        formula = isinstance(value, str) and re.match(r"[=+@\-\t\r]", value) and not _is_number(value)
+        return f"'{value}" if formula else value
+
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    guarded_texts = {name: frame[name].astype(object).map(guarded) for name in texts}
+    return frame.assign(**guarded_texts).rename(columns=guarded)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def markdown(table: Table) -> str:

@@ -3,15 +3,19 @@
 import contextlib
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from dreg_sweep.analysis.rows.columns import COLUMNS, TEXT
+from dreg_sweep.analysis.rows.dialect import DECIMAL_COMMA, dialect_of
+from dreg_sweep.analysis.rows.spelling import renamed, trimmed, visible
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import JOINED, UNREADABLE, first_line, parquet_files
 
@@ -20,14 +24,17 @@ T = TypeVar("T")
 STORE_NAME = re.compile(r"(\d{8,})-[^.]+\.parquet")
 _ROWS_A_PIECE = 65_536
 _BLOCK = 1 << 24  # bytes of a CSV file parsed at a time; no row may be longer
-_CSV = pyarrow.csv.ParseOptions(newlines_in_values=True)  # a traceback has several lines
 
 
 @dataclass(frozen=True)
 class RowFile:
-    """An open file: its columns' names, and its rows in pieces with the columns asked for, in the file's order."""
+    """An open file: its columns' names, and its rows in pieces with the columns asked for, in the file's order.
+
+    notices: what is unusual about how it is written, one line each.
+    """
 
     names: list[str]
+    notices: list[str]
     pieces: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
@@ -44,12 +51,15 @@ class _Listing:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[RowFile]:
-    """A CSV file, or a parquet file of any name. Errors: `UNREADABLE`."""
+def opened(path: Path, kept: Collection[str] = ()) -> Iterator[RowFile]:
+    """A CSV file, or a parquet file of any name; its columns in our spelling, but for those to be kept.
+
+    Errors: `UNREADABLE`, `UserError`.
+    """
     if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
         raise ValueError("it is not a regular file")
     if is_csv(path):
-        yield _csv(path)
+        yield _in_known_spelling(_csv(path), kept, path)
         return
     with pq.ParquetFile(path, pre_buffer=False) as file:
 
@@ -57,29 +67,60 @@ def opened(path: Path) -> Iterator[RowFile]:
             batches: Iterator[pa.RecordBatch] = file.iter_batches(_ROWS_A_PIECE, columns=list(names))
             return batches
 
-        yield RowFile(file.schema_arrow.names, pieces)
+        yield _in_known_spelling(RowFile(file.schema_arrow.names, [], pieces), kept, path)
 
 
 def is_csv(path: Path) -> bool:
     """By the name's ending."""
-    return path.suffix.lower() == ".csv"
+    return path.suffix.lower() in (".csv", ".tsv")
+
+
+def _in_known_spelling(file: RowFile, kept: Collection[str], path: Path) -> RowFile:
+    """The file with columns that differ from ours in case or blanks only under our names."""
+    ours = renamed(file.names, COLUMNS, kept, path)
+    if not ours:
+        return file
+    theirs = {known: name for name, known in ours.items()}
+    said = ", ".join(f"{name} as {known}" for name, known in ours.items())
+
+    def pieces(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for batch in file.pieces([theirs.get(name, name) for name in names]):
+            yield batch.rename_columns([ours.get(name.strip(), name) for name in batch.schema.names])
+
+    return RowFile([ours.get(name, name) for name in file.names], [*file.notices, f"{path}: read {said}"], pieces)
 
 
 def _csv(path: Path) -> RowFile:
     """Every value as text, because the usual null words would make a null of a regularizer called None."""
-    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK)
-    with pyarrow.csv.open_csv(path, reading, _CSV) as reader:
+    dialect = dialect_of(path)
+    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK, encoding=dialect.encoding)
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=dialect.delimiter)  # as in a traceback
+    with pyarrow.csv.open_csv(path, reading, parsing) as reader:
         written = reader.schema.names
 
     def pieces(wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         texts = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(written, pa.string()),
-            include_columns=[name for name in written if name.strip() in wanted],
+            include_columns=[name for name in written if _plain(name) in wanted],
         )
-        with pyarrow.csv.open_csv(path, reading, _CSV, texts) as reader:
-            yield from reader
+        with pyarrow.csv.open_csv(path, reading, parsing, texts) as reader:
+            for batch in reader:
+                yield _with_decimal_points(batch) if dialect.decimal_comma else batch
 
-    return RowFile([name.strip() for name in written], pieces)
+    return RowFile([_plain(name) for name in written], list(dialect.notices), pieces)
+
+
+def _plain(name: str) -> str:
+    return visible(trimmed(name))
+
+
+def _with_decimal_points(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """0,93 as 0.93 in every column but those that are texts."""
+    columns = [
+        column if _plain(name).lower() in TEXT else pc.replace_substring_regex(column, DECIMAL_COMMA, r"\1.\2")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def read_folder(folder: Path, read: Callable[[Path], T], warnings: list[str]) -> tuple[dict[Path, T], bool]:

@@ -27,6 +27,7 @@ from dreg_sweep.analysis.rows.columns import (
 )
 from dreg_sweep.analysis.rows.files import is_csv, opened, read_folder
 from dreg_sweep.analysis.rows.settings import as_categorical, without_seed
+from dreg_sweep.analysis.rows.spelling import refuse_blank_twins
 from dreg_sweep.errors import UserError
 from dreg_sweep.factors import CROSSED, FACTORS
 from dreg_sweep.store.files import UNREADABLE, first_line, read_rows, with_keys_of_now
@@ -75,7 +76,7 @@ def load_cells(
     path = Path(path)
     warnings: list[str] = []
     with _frugal_memory():
-        read = partial(_read, columns=columns, needed=MINIMAL, brief=brief, measure=measure)
+        read = partial(_read, columns=columns, needed=MINIMAL, brief=brief, measure=measure, notices=warnings)
         frame = _framed(_rows(path, read, warnings), COLUMNS)
     if frame.empty:
         raise UserError(f"{path} has no rows")
@@ -174,13 +175,16 @@ def _read(
     brief: bool,
     only: Collection[str] | None = None,
     measure: str | None = None,
+    notices: list[str] | None = None,
 ) -> pa.Table:
     """One file's rows under our names and in our types, `columns` of which the file calls otherwise.
 
-    only: ours to read. brief: without `error`, and `config` without seeds. measure: see `load_cells`. Errors:
-    `UNREADABLE`, `UserError`.
+    only: ours to read. brief: without `error`, and `config` without seeds. measure: see `load_cells`. notices: takes
+    a line on each thing that is unusual about the file. Errors: `UNREADABLE`, `UserError`.
     """
-    with opened(path) as file:
+    with opened(path, (columns or {}).values()) as file:
+        if notices is not None:
+            notices += file.notices
         if measure in file.names:
             needed = [name for name in needed if name != "clean_accuracy"]
         theirs = taken_from(file.names, columns, needed, path)
@@ -191,11 +195,16 @@ def _read(
         }
         wanted = [name for name in file.names if name in ours]
         pieces: dict[str, list[pa.Array]] = {ours[name]: [] for name in wanted}
+        levels: dict[str, set[str]] = {name: set() for name in CROSSED if name in TEXT}
         for batch in file.pieces(wanted):
             for place, source in enumerate(wanted):
                 name = ours[source]
+                if notices is not None and name in levels:
+                    levels[name].update(map(str, batch.column(place).unique().drop_null().to_pylist()))
                 values = converted(batch.column(place), name, path)
                 pieces[name].append(without_seed(values) if brief and name == "config" else values)
+    if notices is not None:
+        notices += [line for name, texts in levels.items() for line in refuse_blank_twins(name, texts, path)]
     table = pa.table(
         {name: pa.chunked_array(arrays) if arrays else pa.nulls(0) for name, arrays in pieces.items()}
     )
@@ -214,7 +223,13 @@ def _read_one(path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
     try:
         table = read(path)
     except UNREADABLE as error:
-        hint = "" if path.suffix.lower() in (".csv", ".parquet") else "; the name of a CSV file must end in .csv"
+        hint = (
+            ""
+            if path.suffix.lower() in (".csv", ".tsv", ".parquet")
+            else "; the name of a CSV file must end in .csv"
+        )
+        if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+            raise UserError(f"{path} is a spreadsheet; save it as CSV, and give that file") from error
         raise UserError(f"{path} cannot be read as {kind}: {first_line(error)}{hint}") from error
     return table
 

@@ -1,7 +1,6 @@
 """Which rows an analysis is about: filters by level, and the refusal to average over an unnamed factor."""
 
 import math
-import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from dreg_sweep.analysis.rows.before import OPTION
 from dreg_sweep.analysis.rows.columns import COLUMNS
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.settings import by_name, shared
+from dreg_sweep.analysis.rows.spelling import quoted, split_levels
 from dreg_sweep.errors import UserError, unknown_level
 from dreg_sweep.factors import CROSSED
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ALL = "all"  # how a null train_size is written: the whole training set
 WHOLE = math.inf  # and as a number: more rows than any size
-_COMMA = re.compile(r",(?![^\[]*\])")  # between levels, not within a list such as [64,64]
 
 
 def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
@@ -38,15 +37,16 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
             raise UserError(f"--where {condition} is not of the form factor=level, such as train_size=2000")
         if factor not in frame.columns:
             raise unknown_factor(factor, frame)
-        wanted.setdefault(factor, []).extend(level.strip() for level in _COMMA.split(levels))
+        whole = {level_name(factor, level) for level in frame[factor].drop_duplicates().tolist()}
+        wanted.setdefault(factor, []).extend([levels] if levels in whole else split_levels(levels))
     keep = np.ones(len(frame), dtype=bool)
     for factor, written in wanted.items():
         row_level, names = _levels(factor, frame[factor])
         met: set[str] = set()
         for level in written:
-            name = _as_written(factor, level, frame)
+            name = level if level in names else _as_written(factor, level, frame)
             if name not in names:
-                raise unknown_level(factor, level, dict.fromkeys(names))
+                raise unknown_level(factor, level, map(quoted, dict.fromkeys(names)))
             met.add(name)
         meets = np.array([name in met for name in names], dtype=bool)[row_level]
         if factor.startswith(OPTION):
