@@ -22,7 +22,7 @@ from dreg_sweep.factors import FACTORS
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bf16")  # see dreg_sweep.precision, which this does without: it imports torch
-RERUNS = ("failed", "stale", "all", "none")
+RERUNS = ("failed", "stale", "mixed", "all", "none")
 
 _RUN_KEYS = (
     "name", "device", "slots", "slots_per_gpu", "stack_size", "data_dir", "results_dir", "rerun", "dry_run",

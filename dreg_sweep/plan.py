@@ -1,9 +1,11 @@
 """The plan: which cells of a grid still have to train, and their stacks in order."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from dreg_sweep.cells import Cell
+from dreg_sweep.environment import alike, tell_apart
 from dreg_sweep.factors import FACTORS, Factor, level_text
 from dreg_sweep.states import Wanted, differences, state
 from dreg_sweep.store import StoredCell
@@ -27,6 +29,7 @@ class Plan:
     stale: Sequence[Stale]
     missing: Sequence[Cell]
     pending: Sequence[Cell]  # what this run trains
+    environments: Mapping[str, str | None] = field(default_factory=dict)  # of the rows of done cells, by key
 
 
 def make_plan(
@@ -55,6 +58,7 @@ def make_plan(
     chosen = {
         "none": missing,
         "failed": [*missing, *failed],
+        "mixed": [*missing, *failed],  # and the minority of the done, see `with_minority`
         "stale": [*missing, *failed, *stale],
         "all": cells,
     }[rerun]
@@ -66,7 +70,35 @@ def make_plan(
         [Stale(cell, words[cell.key]) for cell in stale],
         missing,
         [cell for cell in cells if cell.key in keys],
+        {cell.key: stored[cell.key].environment for cell in done},
     )
+
+
+def with_minority(plan: Plan, present: str | None) -> tuple[Plan, str]:
+    """The plan that also trains again the done cells of other environments than most.
+
+    Args:
+        plan: what the store has and lacks.
+        present: the environment in which this run trains, as `told_by` gives it.
+
+    Returns:
+        That plan, and why it is the same as before where most cells are of another environment than the present
+        one; empty where it is not.
+    """
+    same = tell_apart(plan.environments.values())
+    counts = Counter(same[environment] for environment in plan.environments.values())
+    if len(counts) < 2:
+        return plan, ""
+    most = counts.most_common(1)[0][0]
+    if not alike(most, present):
+        return (
+            plan,
+            f"rerun=mixed trains nothing again here: most rows are of another environment ({most}); run it there",
+        )
+    minority = {key for key, environment in plan.environments.items() if same[environment] != most}
+    again = minority | {cell.key for cell in plan.pending}
+    kept = [cell for cell in plan.done if cell.key not in minority]
+    return replace(plan, done=kept, pending=[cell for cell in plan.cells if cell.key in again]), ""
 
 
 def graph_of(cell: Cell, sliceable: Collection[str] = ()) -> str:

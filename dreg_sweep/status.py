@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dreg_sweep.arguments import OneLineParser
+from dreg_sweep.environment import counted
 from dreg_sweep.errors import UserError
 from dreg_sweep.factors import FACTORS, Factor
 from dreg_sweep.launch.slurm import Jobs, Unreachable
@@ -71,11 +72,14 @@ def status_report(folder: Path) -> dict[str, Any]:
     wanted = {key: Wanted(*those) for key, *those in zip(keys, *(declared[name] for name in _WANTED), strict=True)}
     states = {key: "running" if key in running else state(wanted[key], stored.get(key)) for key in keys}
     counts = Counter(states.values())
+    made_in = counted([row.environment for key in keys if (row := stored.get(key)) and states[key] == "done"])
     return {
         "results_dir": str(folder),
         "complete": counts["done"] + counts["diverged"] == len(keys),
         "cells": len(keys),
         **{name: counts[name] for name in STATES},
+        "mixed": sum([*made_in.values()][1:]),  # rows of another environment than most
+        "environments": made_in,
         "factors": {factor.name: _per_level(factor, declared[factor.name], states.values()) for factor in FACTORS},
         "keys": {name: [key for key, s in states.items() if s == name] for name in STATES if name != "done"},
         "stale_because": _stale_because(store, wanted, stored, states),
@@ -115,6 +119,9 @@ def _text(report: Mapping[str, Any]) -> str:
     verdict = "complete" if report["complete"] else "not complete"
     lines = [f"{report['results_dir']}: {verdict}, {report['cells']} cells: {counts}"]
     lines += [f"warning: {warning}" for warning in report["warnings"]]
+    if report["mixed"]:
+        parts = "; ".join(f"{count} of {name}" for name, count in report["environments"].items())
+        lines.append(f"mixed: {report['mixed']} rows are of another environment than most: {parts}")
     for runner in report["runners"]:
         job = f" (Slurm job {runner['job']})" if runner["job"] else ""
         lines.append(

@@ -45,12 +45,14 @@ class Device:
 class Checked:
     """The answer: the mistake in one line, or None; the devices to train on.
 
-    sliceable: the activations whose cells may share a stack there.
+    sliceable: the activations whose cells may share a stack there. environment: of a run there, without the
+    precision; None where no device is asked for.
     """
 
     mistake: str | None
     devices: Sequence[Device] = ()
     sliceable: Collection[str] = ()
+    environment: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dreg_sweep.cells import Cell
+from dreg_sweep.environment import counted
 from dreg_sweep.interruption import to_go_on
 from dreg_sweep.launch.dispatch import Summary
 from dreg_sweep.launch.pilot import Forecast
@@ -25,6 +26,20 @@ def say_plan(plan: Plan) -> None:
     )
     for line in _stale_lines(plan):
         print(line, file=sys.stderr)
+
+
+def say_mixed(plan: Plan, present: str | None, refusal: str = "") -> None:
+    """Which environments the rows will be of after this run, where they are several; on standard error.
+
+    present: the environment of this run. refusal: why the minority is not trained again, where that was asked for.
+    """
+    kept = [plan.environments.get(cell.key) for cell in plan.done]
+    counts = counted([*kept, *[present] * len(plan.pending)])
+    if len(counts) > 1:
+        parts = "; ".join(f"{count} of {environment}" for environment, count in counts.items())
+        print(f"mixed: with this run the rows are {parts}; rerun=mixed trains the minority again", file=sys.stderr)
+    if refusal:
+        print(refusal, file=sys.stderr)
 
 
 def say_forecast(stacks: Sequence[Sequence[Cell]], forecast: Forecast, slots: int) -> None:

@@ -19,10 +19,10 @@ from dreg_sweep.launch.memory import slots_per_gpu
 from dreg_sweep.launch.messages import Checked, Device
 from dreg_sweep.launch.pilot import Forecast, pilots_for, run_pilots
 from dreg_sweep.launch.prepare import Known, check_cells, declare, gather, plan_cells
-from dreg_sweep.launch.report import say_dry_run, say_end, say_forecast, say_plan
+from dreg_sweep.launch.report import say_dry_run, say_end, say_forecast, say_mixed, say_plan
 from dreg_sweep.launch.slots import Slot, WorkerLost
 from dreg_sweep.launch.slurm import Jobs
-from dreg_sweep.plan import Plan, group_into_stacks
+from dreg_sweep.plan import Plan, group_into_stacks, with_minority
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence, sole_runner
 
@@ -71,7 +71,7 @@ def _train(
     context: ForkServerContext,
 ) -> Summary:
     """Declare the grid and train what is pending; levels that the code does not have are refused before."""
-    if len(plan.done) == len(plan.cells) and not plan.pending:
+    if len(plan.done) == len(plan.cells) and not plan.pending and settings.rerun != "mixed":
         say_plan(plan)
         declare(plan.cells, known, store)
         return Summary()
@@ -80,7 +80,11 @@ def _train(
     slots = [Slot.start(context)]
     try:
         checked = check_cells(plan.cells, known, settings.device, slots[0])
+        refusal = ""
+        if settings.rerun == "mixed":
+            plan, refusal = with_minority(plan, checked.environment)
         say_plan(plan)
+        say_mixed(plan, checked.environment, refusal)
         declare(plan.cells, known, store)
         if not plan.pending:
             return Summary()

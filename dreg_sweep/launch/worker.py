@@ -17,6 +17,7 @@ from dreg_sweep.activations import Fixed, get_activation, sliced
 from dreg_sweep.augment import get_augmentation
 from dreg_sweep.cells import Cell, RegularizerSpec
 from dreg_sweep.data import DatasetSpec, Prepared, Split, load_prepared
+from dreg_sweep.environment import environment, told_by
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.memory import peak_bytes, reset_peak
 from dreg_sweep.launch.messages import (
@@ -107,7 +108,12 @@ def _check(message: Check) -> Checked:
     # A GPU has room for more cells than differ in seed and strength; on a CPU larger stacks gain nothing.
     on_gpu = any(device.kind == "cuda" for device in devices)
     names = {cell.activation for cell, _ in message.cells}
-    return Checked(None, devices, {name for name in names if on_gpu and isinstance(get_activation(name), Fixed)})
+    return Checked(
+        None,
+        devices,
+        {name for name in names if on_gpu and isinstance(get_activation(name), Fixed)},
+        told_by(environment(devices[0].name, "float32"), None, None) if devices else None,
+    )
 
 
 def find_devices(device: str) -> list[Device]:
@@ -246,6 +252,7 @@ def run_stack(work: Work, datasets: _Datasets, splits: Splits, connection: Conne
         "data_fingerprint": stack.prepared.fingerprint,
         "code_version": work.code_version,
         "torch_version": torch.__version__,
+        "environment": environment(work.device, work.cells[0].recipe.precision),
     }
     rows = trained_rows(work.cells, outcomes, [plan.split for plan in stack.plans], provenance)
     for row, fingerprint in zip(rows.cells, work.code_fingerprints, strict=True):

@@ -68,7 +68,7 @@ def read_settled(folder: Path, columns: Sequence[str]) -> tuple[dict[Path, pa.Ta
             if path in tables:
                 continue
             try:
-                tables[path] = read_rows(path, CELLS_SCHEMA, columns)
+                tables[path] = read_rows(path, CELLS_SCHEMA).select(list(columns))  # damage in any column counts
             except FileNotFoundError as error:
                 problems[path] = error.strerror or first_line(error)
                 missed.add(path)
@@ -165,7 +165,7 @@ def latest_rows(tables: Sequence[pa.Table]) -> pa.Table:
 def _opened(path: Path) -> pq.ParquetFile:
     if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
         raise ValueError("it is not a regular file")
-    return pq.ParquetFile(path)
+    return pq.ParquetFile(path, page_checksum_verification=True)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -182,7 +182,9 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     with refusals(path):
         try:
             with temporary.open("wb") as file:
-                pq.write_table(table, file, compression="zstd", **_encodings(table.schema))
+                pq.write_table(
+                    table, file, compression="zstd", write_page_checksum=True, **_encodings(table.schema)
+                )
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

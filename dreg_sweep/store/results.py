@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreg_sweep.environment import told_by
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import (
     JOINED,
@@ -34,7 +35,10 @@ from dreg_sweep.store.files import (
 from dreg_sweep.store.joining import join_files
 from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
-_INDEX_COLUMNS = ("cell", "config_hash", "status", "data_fingerprint", "code_fingerprint", "error")
+_INDEX_COLUMNS = (
+    "cell", "config_hash", "status", "data_fingerprint", "code_fingerprint", "error", "environment",
+    "torch_version", "device",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class StoredCell:
     code_fingerprint: str | None
     error: str | None
     sequence: int  # of the file it stands in
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Store:
             sequence = sequence_of(path)
             keys, *columns = (table[name].to_pylist() for name in _INDEX_COLUMNS)
             for key, values in zip(keys, zip(*columns, strict=True), strict=True):
-                found[key] = StoredCell(*values, sequence=sequence)  # type: ignore[misc]  # as many as columns
+                config_hash, status, data, code, error, *made_in = values
+                found[key] = StoredCell(config_hash, status, data, code, error, sequence, told_by(*made_in))
         problems = []
         for path, reason in unreadable.items():
             problem = f"{path} is not a readable cells file ({reason}); its cells count as missing"

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.chapters.parts import Chapter
+from dreg_sweep.analysis.environments import mixed_environments
 from dreg_sweep.analysis.grid import State
 from dreg_sweep.analysis.pairing import UNITS, primary, primary_unit
 from dreg_sweep.analysis.report.render import Table
@@ -27,7 +28,7 @@ def audit(data: Data) -> Chapter:
     tables = (audited.covered(data.audit), audited.not_done(data.audit))
     return Chapter(
         "Audit",
-        tuple(data.audit.lines()),
+        (*data.audit.lines(), *mixed_environments(data.cells)),
         tuple(table for table in tables if table is not None),
         (),
         is_audit=True,

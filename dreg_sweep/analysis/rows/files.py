@@ -61,7 +61,7 @@ def opened(path: Path, kept: Collection[str] = ()) -> Iterator[RowFile]:
     if is_csv(path):
         yield _in_known_spelling(_csv(path), kept, path)
         return
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
 
         def pieces(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
             batches: Iterator[pa.RecordBatch] = file.iter_batches(_ROWS_A_PIECE, columns=list(names))
