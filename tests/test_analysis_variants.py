@@ -385,7 +385,7 @@ def test_claims_of_which_the_data_tell_nothing_are_told_apart():
         {
             "claim": ["A", "A", "D"],
             "primary": [True, False, True],
-            "observed": ["does not hold: place 2 of 2", "holds: place 1 of 2", "the data have one training size"],
+            "holds": pd.array([False, True, None], dtype="boolean"),
         }
     )
     entry = Entry("dreg", None, "dreg", None, None, verdicts)

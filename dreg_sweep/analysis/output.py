@@ -33,8 +33,8 @@ _TABLES = (
     "scarcity_trend", "scarcity_fragility", "size_tests", "strengths", "tuning", "tuning_ranks",
     "tuning_fragility", "chosen_strengths",
     "fits", "off_training", "off_training_reduction", "pressure",
-    "bootstrap", "coverage", "not_done", "claims", "claims_without_rivals", "tests", "changes", "differing", "conclusions",
-    "claims_compared", "variants", "variants_claims",
+    "bootstrap", "coverage", "not_done", "claims", "claims_without_rivals", "tests", "changes", "differing",
+    "conclusions", "claims_compared", "variants", "variants_claims",
 )  # fmt: skip
 _OF_A_METRIC = ("pairwise", "fragility")  # and `_` and the metric's name
 _FIGURES = (
