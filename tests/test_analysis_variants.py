@@ -171,7 +171,8 @@ def test_the_command_says_which_variant_a_claim_holds_of(tmp_path, capsys):
     folder = written(tmp_path, swept())
     assert main([str(folder)]) == 0
     said = capsys.readouterr()
-    # Eight datasets, all as claimed or all against it: p = 5 · 2/256. Equal gains lose equally (B2) and keep more of a higher accuracy (B3). The others lack what they need.
+    # Eight datasets, all as claimed or all against it: p = 5 · 2/256. Equal gains
+    # lose equally (B2) and keep more of a higher accuracy (B3). The others lack what they need.
     assert "dreg: 5 reproduced, 2 contradicted, 9 undecided\n" in said.out
     assert "dreg[cumulative]: 0 reproduced, 7 contradicted, 9 undecided\n" in said.out
     assert "dreg[mean]: 0 reproduced, 0 contradicted, 16 undecided\n" in said.out
