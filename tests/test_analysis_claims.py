@@ -218,7 +218,7 @@ def test_claims_share_the_declared_family_where_it_covers_them(tmp_path):
 def test_the_built_in_study_has_every_sentence_and_others_get_the_obvious_claims():
     study = built_in("dreg", "none", ["overall", "clean", "noisy"])
     assert [claim.id for claim in study.claims] == [
-        "A1", "A2", "A3", "A4", "A2b", "A4b", "B", "C1", "C2", "C3", "D", "E",
+        "A1", "A2", "A3", "A4", "A2b", "A4b", "B", "B2", "B3", "C1", "C2", "C3", "D", "E", "E-vision", "E-text",
     ]  # fmt: skip
     assert study.claims[2].rivals == ("none", "weight_decay", "igpen")
     general = built_in("mine", "none", ["clean"])
@@ -254,7 +254,7 @@ def test_a_study_of_ones_own(tmp_path):
         ("claims: [{id: a, sentence: s, kind: higher, method: m}]", "kind higher needs rivals"),
         ("claims: [{id: a, sentence: s, kind: highest, method: m, wo: 1}]", "unknown key wo; choose from: id"),
         ("claims: [{id: a, sentence: s, kind: highest, method: m, where: {x: 1}}]", "where takes dataset, activ"),
-        ("claims: [{id: a, sentence: s, kind: higher, method: m, rivals: [no]}]", "rivals is False, not a name"),
+        ("claims: [{id: a, sentence: s, kind: higher, method: m, rivals: [no]}]", "put the name in quotes"),
         ("claims: [{id: a, sentence: s, kind: highest, method: m, metric: [x]}]", "metric is ['x'], not a name"),
         (
             "claims: [{id: a, sentence: s, kind: placed, method: m, behind: [m]}]",
