@@ -35,7 +35,8 @@ def grids(draw):
 @settings(deadline=None, max_examples=8)
 def test_one_cell_one_key_one_hash(grid):
     jobs, asked = grid
-    cells = compose_grid(*loader_and_master(), jobs).cells
+    loader, master = loader_and_master()
+    cells = compose_grid(loader, master, jobs).cells
     assert len(cells) == asked
     assert len({cell.key for cell in cells}) == asked
     assert len({cell.config_hash for cell in cells}) == asked
