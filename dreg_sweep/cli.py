@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
+from dreg_sweep.arguments import sweep_arguments
 from dreg_sweep.errors import UserError
 from dreg_sweep.interruption import Interrupted, signals_interrupt, to_go_on
 
@@ -24,8 +25,10 @@ def sweep() -> None:
     # Composing makes objects and no cycles; to look for some as often as usual takes an eighth of its time.
     gc.set_threshold(50_000)
     try:
-        with signals_interrupt(), _mistakes_in_one_line(), _workers_begun(sys.argv[1:]):
-            _hydra_app()()
+        with signals_interrupt(), _mistakes_in_one_line():
+            sys.argv[1:] = sweep_arguments(sys.argv[1:])
+            with _workers_begun(sys.argv[1:]):
+                _hydra_app()()
     except BrokenPipeError:
         _nobody_reads()
     except Interrupted as interruption:

@@ -19,6 +19,7 @@ from dreg_sweep.data import DatasetSpec, NoiseLadder
 from dreg_sweep.data.spec import EVALUATE_ON
 from dreg_sweep.errors import UserError, unknown_level
 from dreg_sweep.factors import FACTORS
+from dreg_sweep.paths import expanded
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bf16")  # see dreg_sweep.precision, which this does without: it imports torch
@@ -63,8 +64,8 @@ def conf_dir() -> Path:
 def settings_from_config(config: Mapping[str, Any]) -> SweepSettings:
     """Run settings from a resolved configuration; `UserError` for values out of range."""
     return SweepSettings(
-        results_dir=Path(_text(config, "results_dir")),
-        data_dir=Path(_text(config, "data_dir")),
+        results_dir=expanded(_text(config, "results_dir"), "results_dir"),
+        data_dir=expanded(_text(config, "data_dir"), "data_dir"),
         device=_choice(config, "device", DEVICES),
         slots=_optional_integer(config, "slots", 1),
         slots_per_gpu=None if config.get("slots_per_gpu") == "auto" else _integer(config, "slots_per_gpu", 1),

@@ -1,5 +1,7 @@
 """Hydra's and OmegaConf's many-line errors as one line that names the mistake and the choices."""
 
+import re
+import shlex
 import traceback
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def composition_mistake(error: Exception) -> str | None:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _bare_refusal(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read: {_first_line(error)}"
+        return f"{error.override} cannot be read: {_quoted(error.override) or _first_line(error)}"
     if "Ambiguous value" in str(error):
         return f"{_first_line(error)}; add -m to sweep over the values"
     key_error = _deepest(error)
@@ -34,6 +36,18 @@ def composition_mistake(error: Exception) -> str | None:
             )
         return f"{key_error.full_key}: {_first_line(key_error)}"
     return _first_line(error)
+
+
+_PATH = re.compile(r"""([\w.+]*(?:_dir|\.path))=([^="'\[\]{}(),$\\][^"'\[\]{}(),$\\]*)""")
+
+
+def _quoted(override: str) -> str:
+    """How to write a path with characters that Hydra reads only in quotes; empty for what is no plain path."""
+    path = _PATH.fullmatch(override)
+    if not path:
+        return ""
+    quoted = f'{path[1]}="{path[2]}"'
+    return f"put the path in two pairs of quotes: {shlex.quote(quoted)}"
 
 
 def _lacks_its_conf(level: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dreg_sweep.flat import flat
 from dreg_sweep.store import StoredCell
 
 STATES = ("done", "failed", "diverged", "running", "missing", "stale")
@@ -66,7 +67,7 @@ def _fields(config: str | None) -> dict[str, Any] | None:
         parsed = json.loads(config or "")
     except (ValueError, RecursionError):
         return None
-    return _flat(parsed) if isinstance(parsed, dict) else None
+    return flat(parsed) if isinstance(parsed, dict) else None
 
 
 def _changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
@@ -75,10 +76,3 @@ def _changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> li
         return []
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     return [f"{key} {old.get(key)} → {new.get(key)}" for key in keys]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

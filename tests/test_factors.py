@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreg_sweep.factors import FACTORS, key_of_before, level_text, like
+from dreg_sweep.flat import flat
 from tests.commands import cells, run
 
 REPOSITORY = Path(__file__).parent.parent
@@ -142,3 +143,9 @@ def test_a_further_factor_costs_one_line(tmp_path):
         "cosine": 2,
     }
     assert "schedule" not in [factor.name for factor in FACTORS]
+
+
+def test_a_nested_configuration_as_dotted_keys():
+    nested = {"seed": 1, "optimizer": {"lr": 0.1, "options": {"betas": [0.9, 0.99]}}, "noise": {}}
+    assert flat(nested) == {"seed": 1, "optimizer.lr": 0.1, "optimizer.options.betas": [0.9, 0.99]}
+    assert flat(flat(nested)) == flat(nested)

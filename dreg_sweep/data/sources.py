@@ -10,6 +10,7 @@ from dreg_sweep.data.prepared import ArrayData, Prepared, TextData
 from dreg_sweep.data.spec import DatasetSpec, check_options
 from dreg_sweep.data.text_rows import TextRows, keep_table, read_table, text_data
 from dreg_sweep.errors import UserError, unknown_level
+from dreg_sweep.paths import expanded
 
 Source = Callable[[DatasetSpec, Path], Prepared]
 OWN_FILE = ("arrays", "text_table")
@@ -90,7 +91,7 @@ def own_texts(spec: DatasetSpec, _: Path) -> TextData:
 def _own_path(spec: DatasetSpec, wanted: str) -> Path:
     if spec.path is None:
         raise UserError(f"dataset={spec.source} needs dataset.path=<a {wanted}>")
-    return Path(spec.path).expanduser()
+    return expanded(spec.path, "dataset.path")
 
 
 PUBLISHED_IMAGES: dict[str, Callable[[Path], Arrays]] = {

@@ -1,0 +1,20 @@
+"""Nested configurations as one level of dotted keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration without nesting.
+
+    Args:
+        config: as in a cell, with mappings inside mappings.
+        prefix: what stands before every key.
+
+    Returns:
+        Dotted key → value, for example `{"optimizer.lr": 0.001}`. Lists are values; an empty mapping has no keys.
+    """
+    fields: dict[str, Any] = {}
+    for key, value in config.items():
+        fields |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return fields
