@@ -5,6 +5,7 @@ rows for one cell the later file counts.
 """
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence, Set
@@ -19,6 +20,7 @@ from dreg_sweep.factors import key_of_before
 from dreg_sweep.store.schema import CELLS_SCHEMA, STATUSES
 
 JOINED = "joined"
+_SCHEMA_DIGEST = b"dreg_sweep.columns"
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged or foreign file raises
 _TYPED_NUMBER = (
     r"=[-+]?[0-9.]*(?:[eE]|[.][0-9]*0(?:/|$)|[.](?:/|$))|=[+]|=[-]?0[0-9]|=[-]?[.]"  # not as `level_text`
@@ -165,7 +167,17 @@ def latest_rows(tables: Sequence[pa.Table]) -> pa.Table:
 def _opened(path: Path) -> pq.ParquetFile:
     if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
         raise ValueError("it is not a regular file")
-    return pq.ParquetFile(path, page_checksum_verification=True)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    given = (file.schema_arrow.metadata or {}).get(_SCHEMA_DIGEST)  # none in files written before
+    if given is not None and given != schema_digest(file.schema_arrow):
+        raise ValueError("the names or types of its columns are not those that were written")
+    return file
+
+
+def schema_digest(schema: pa.Schema) -> bytes:
+    """16 hex digits of a schema's names and types, which the checksums of pages do not cover."""
+    text = "\n".join(f"{field.name} {field.type}" for field in schema)
+    return hashlib.sha256(text.encode()).hexdigest()[:16].encode()
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -179,6 +191,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write so that the file is either absent (or the old one) or whole, even when the power fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    table = table.replace_schema_metadata({_SCHEMA_DIGEST: schema_digest(table.schema)})
     with refusals(path):
         try:
             with temporary.open("wb") as file:
