@@ -67,6 +67,7 @@ def compute(
         pressed = pressure.pressure(grid, data.main, data.history, treatment, baseline)
     evidence = Evidence(grid, data.sizes, family, treatment, tests, data.main, data.history)
     verdicts = judge(study, evidence)
+    left_out = without.verdicts_without_rivals(study, evidence)
     variants = entered(data, treatment, baseline, family, given, tests, verdicts)
     chapters: list[Chapter | None] = [
         headline(data, treatment, family, tests),
@@ -80,9 +81,7 @@ def compute(
         learning_curves(data, baseline),
         off_the_training_set(data, baseline),
         on_the_layers(data, treatment, baseline, pressed),
-        robustness(
-            data, treatment, without.table(without.verdicts_without_rivals(study, evidence), study.reading)
-        ),
+        robustness(data, treatment, without.table(left_out, study.reading, grid)),
         audit(data),
     ]
     return Results(

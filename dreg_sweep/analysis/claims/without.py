@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from dreg_sweep.analysis.claims.evidence import Evidence, unit_of
 from dreg_sweep.analysis.claims.reading import Claim, Study
 from dreg_sweep.analysis.claims.verdicts import order_rows, order_tests
+from dreg_sweep.analysis.grid import Grid
 from dreg_sweep.analysis.report.render import Table
-from dreg_sweep.analysis.tables.wording import p_values, sentences, text
+from dreg_sweep.analysis.tables.wording import about, p_values, sentences, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def _judged(claim: Claim, evidence: Evidence, wanted: dict[Any, str], left_out: 
     return row
 
 
-def table(frame: "pd.DataFrame", reading: str) -> Table | None:
+def table(frame: "pd.DataFrame", reading: str, grid: Grid) -> Table | None:
     """`verdicts_without_rivals` as a table; None without a claim that can be judged so."""
     if frame.empty:
         return None
@@ -79,6 +80,7 @@ def table(frame: "pd.DataFrame", reading: str) -> Table | None:
             "Verdict: of the primary reading. Seeds: by seed means, one-sided and uncorrected"
             f"{f', {reading}' if reading else ''}. Decides: the rival that the verdict depends on.",
             f"Another verdict than with all rivals: {changed}." if changed else "No verdict depends on one rival.",
+            about(grid, pairs=True),
         ),
         values=frame,
         columns=(
