@@ -176,7 +176,10 @@ def _opened(path: Path) -> pq.ParquetFile:
 
 def schema_digest(schema: pa.Schema) -> bytes:
     """16 hex digits of a schema's names and types, which the checksums of pages do not cover."""
-    text = "\n".join(f"{field.name} {field.type}" for field in schema)
+    types = [f"list {one.type.value_type}" if pa.types.is_list(one.type) else str(one.type) for one in schema]
+    text = "\n".join(
+        f"{name} {kind}" for name, kind in zip(schema.names, types, strict=True)
+    )  # lists name their items
     return hashlib.sha256(text.encode()).hexdigest()[:16].encode()
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreg_sweep.errors import UserError
+from dreg_sweep.flat import flat
 from dreg_sweep.store import files
 from dreg_sweep.store.runners import runners, sole_runner
 from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA, ROWS_A_FILE, SCHEMAS, STATUSES
@@ -199,15 +200,13 @@ def _words(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], folders: S
     return words
 
 
-def _fields(config: str | None) -> dict[Any, Any]:
-    """A configuration (JSON) without nesting, for example `{"optimizer.lr": 0.001}`."""
-    from pandas import json_normalize
-
+def _fields(config: str | None) -> dict[str, Any]:
+    """A configuration (JSON) without nesting, for example `{"optimizer.lr": 0.001}`; empty where it is none."""
     try:
-        records = json_normalize(json.loads(config or "{}")).to_dict("records")
-    except (ValueError, NotImplementedError, AttributeError):  # not JSON, or not an object
+        parsed = json.loads(config or "{}")
+    except (ValueError, RecursionError):
         return {}
-    return records[0] if records else {}
+    return flat(parsed) if isinstance(parsed, dict) else {}
 
 
 def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Path], warnings: list[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.select import WHOLE, refuse_hidden_factors, size_name
 from dreg_sweep.errors import UserError
+from dreg_sweep.factors import CROSSED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ def has_sizes(rows: "pd.DataFrame", configured: Sequence[str] = ()) -> bool:
     That is a design where cells (dataset, activation, regularizer, seed) were trained at several sizes, if not
     all of them. Raises UserError, by `refuse_hidden_factors`, for a dataset with several sizes and no such cell.
     """
-    columns = ["dataset", "activation", "regularizer", "seed", "train_size"]
+    columns = [*CROSSED, "train_size"]
     cells = rows[columns[:-1]].assign(train_size=sizes_in(rows)).drop_duplicates()
     sizes = cells.groupby("dataset", observed=True)["train_size"].nunique()
     crossed = set(cells.loc[cells.duplicated(columns[:-1]), "dataset"])

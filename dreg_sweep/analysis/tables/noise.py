@@ -119,15 +119,12 @@ def _complete_cells(grid: Grid, cells: "pd.DataFrame") -> "pd.DataFrame":
     complete = grid.complete
     places = np.argwhere(complete)
     blocks = pd.DataFrame(
-        {
-            name: np.array(grid.levels[name], dtype=object)[places[:, axis]]
-            for axis, name in enumerate(("dataset", "activation", "seed"))
-        }
+        {name: np.array(grid.levels[name], dtype=object)[places[:, axis]] for axis, name in enumerate(BLOCK)}
     ).astype({"dataset": "string", "activation": "string", "seed": "Int64"})
     rows = cells[cells["status"] == "done"]
     rows = rows[rows["regularizer"].isin(grid.compared)]
     rows = rows.astype({"dataset": "string", "activation": "string", "regularizer": "string"})
-    return rows.merge(blocks, on=["dataset", "activation", "seed"])
+    return rows.merge(blocks, on=list(BLOCK))
 
 
 def left_out(frame: "pd.DataFrame") -> str:
