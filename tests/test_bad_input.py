@@ -53,7 +53,7 @@ BAD_ARRAYS = {
         (["results_dir=columns.csv", "dry_run=true"], ["columns.csv", "not a folder"]),
         (["timeout=0"], ["timeout=0", "above 0"]),
         (["slots_per_gpu=many"], ["slots_per_gpu=many", "whole number"]),
-        (["rerun=again"], ["rerun=again", "failed, stale, all, none"]),
+        (["rerun=again"], ["rerun=again", "failed, stale, mixed, all, none"]),
         (["device=tpu"], ["device=tpu", "auto, cpu, cuda"]),
         (["hydra/launcher=nowhere"], ["hydra/launcher=nowhere", "local, slurm"]),
     ],

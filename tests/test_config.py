@@ -292,7 +292,7 @@ PINNED = (4749132659965046256, 6635741530361897455, 3569711383630109025)
         ("optimizer.lr=0", "optimizer.lr=0 must be above 0"),
         ("evaluate_on=train", "evaluate_on=train is unknown; choose one of: test, validation"),
         ("device=tpu", "device=tpu is unknown; choose one of: auto, cpu, cuda"),
-        ("rerun=maybe", "rerun=maybe is unknown; choose one of: failed, stale, all, none"),
+        ("rerun=maybe", "rerun=maybe is unknown; choose one of: failed, stale, mixed, all, none"),
         ("slots=0", "slots=0 must be a whole number of at least 1"),
         ("dry_run=perhaps", "dry_run=perhaps must be true or false"),
         ("dataset.modality=sound", "dataset.modality=sound is unknown; choose one of: tabular, text, vision"),

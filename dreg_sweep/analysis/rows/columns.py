@@ -77,7 +77,7 @@ def converted(values: pa.Array, name: str, where: object) -> pa.Array:
         return _numbers(values, name, where)
     if name in FLAG:
         return _flags(values, name, where)
-    if name in TEXT or _is_text(values.type) or pa.types.is_null(values.type):
+    if name in TEXT or is_text(values.type) or pa.types.is_null(values.type):
         return as_text(values, name, where)
     return values
 
@@ -85,7 +85,7 @@ def converted(values: pa.Array, name: str, where: object) -> pa.Array:
 def with_numbers(table: pa.Table) -> pa.Table:
     """The table of a CSV file, in which columns that are not ours are numbers where all their texts are."""
     for place, name in enumerate(table.column_names):
-        if name in COLUMNS or not _is_text(table[name].type) or table[name].null_count == len(table):
+        if name in COLUMNS or not is_text(table[name].type) or table[name].null_count == len(table):
             continue
         for kind in (pa.int64(), pa.float64()):
             try:
@@ -137,7 +137,7 @@ def _numbers(values: pa.Array, name: str, where: object) -> pa.Array:
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         # By way of text: 0.9 stored in four bytes means 0.9, not 0.8999999761581421.
         numbers = values.cast(pa.float32()).cast(pa.large_string()).cast(pa.float64())
-    elif _is_text(kind):
+    elif is_text(kind):
         numbers = _parsed(values.cast(pa.large_string()), name, where)
     elif pa.types.is_integer(kind) or pa.types.is_float64(kind):
         numbers = values
@@ -188,5 +188,6 @@ def _kind(name: str) -> str:
     return "whole number" if name in WHOLE else "number"
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts, however they are kept."""
     return any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))

@@ -22,6 +22,7 @@ from dreg_sweep.analysis.rows.columns import (
     WHOLE,
     as_text,
     converted,
+    is_text,
     taken_from,
     with_numbers,
 )
@@ -199,7 +200,7 @@ def _read(
         for batch in file.pieces(wanted):
             for place, source in enumerate(wanted):
                 name = ours[source]
-                if notices is not None and name in levels:
+                if notices is not None and name in levels and is_text(batch.column(place).type):
                     levels[name].update(map(str, batch.column(place).unique().drop_null().to_pylist()))
                 values = converted(batch.column(place), name, path)
                 pieces[name].append(without_seed(values) if brief and name == "config" else values)
