@@ -134,7 +134,7 @@ def load_declared(path: str | Path, *, brief: bool = False) -> pd.DataFrame | No
         log.warning(f"{grid} is not readable ({first_line(error)}); which cells were declared is not known")
         return None
     names = [name for name in GRID_SCHEMA.names if name in COLUMNS]
-    return _framed(table.select([name for name in names if name in table.column_names]), names)
+    return with_defaults(_framed(table.select([name for name in names if name in table.column_names]), names))
 
 
 def _rows(path: Path, read: Callable[[Path], pa.Table], warnings: list[str]) -> pa.Table:

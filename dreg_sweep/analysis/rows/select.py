@@ -37,7 +37,7 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
             raise UserError(f"--where {condition} is not of the form factor=level, such as train_size=2000")
         if factor not in frame.columns:
             raise unknown_factor(factor, frame)
-        whole = {level_name(factor, level) for level in frame[factor].drop_duplicates().tolist()}
+        whole = _levels(factor, frame[factor])[1]
         wanted.setdefault(factor, []).extend([levels] if levels in whole else split_levels(levels))
     keep = np.ones(len(frame), dtype=bool)
     for factor, written in wanted.items():
