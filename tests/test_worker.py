@@ -126,7 +126,9 @@ def test_on_a_gpu_fixed_activations_may_be_sliced(monkeypatch):
     on_cpu = worker._check(Check(asked, "cpu"))
     assert (on_cpu.mistake, on_cpu.sliceable) == (None, set())
     monkeypatch.setattr(worker, "find_devices", lambda device: [Device("cuda:0", 2**30)])
-    assert worker._check(Check(asked, "cuda")).sliceable == {"relu", "tanh"}
+    monkeypatch.setattr(worker, "environment", lambda device, precision: f"{device}, {precision}")  # asks the card
+    on_gpu = worker._check(Check(asked, "cuda"))
+    assert (on_gpu.sliceable, on_gpu.environment) == ({"relu", "tanh"}, "cuda:0")
     assert worker._check(Check(asked, None)).sliceable == set()  # for another machine: its own check will tell
 
 
