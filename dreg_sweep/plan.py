@@ -136,10 +136,22 @@ def in_pieces(stack: Sequence[Cell]) -> list[Cell]:
 
 
 def levels_per_factor(cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """The levels of each factor that occur, in order of appearance."""
+    """The levels of each factor that occur, in order of appearance: activations, regularizers, datasets, seeds, others.
+
+    A factor whose several levels follow from the regularizer, as default strengths do, is left out: the grid is not
+    crossed over it.
+    """
 
     def text(factor: Factor, cell: Cell) -> str:
         value = factor.value(cell)
         return factor.null if value is None else level_text(value)
 
-    return {factor.name: list(dict.fromkeys(text(factor, cell) for cell in cells)) for factor in FACTORS}
+    order = sorted(FACTORS, key=lambda factor: (not factor.crossed, factor.name in ("dataset", "seed")))
+    levels: dict[str, list[str]] = {}
+    for factor in order:
+        pairs = {(cell.regularizer.level, text(factor, cell)) for cell in cells}
+        found = list(dict.fromkeys(text(factor, cell) for cell in cells))
+        follows = not factor.crossed and len(found) > 1 and len(pairs) == len({name for name, _ in pairs})
+        if not follows:
+            levels[factor.name] = found
+    return levels
