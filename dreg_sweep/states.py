@@ -7,6 +7,7 @@ from typing import Any
 
 from dreg_sweep.flat import flat
 from dreg_sweep.store import StoredCell
+from dreg_sweep.versions import changes
 
 STATES = ("done", "failed", "diverged", "running", "missing", "stale")
 
@@ -28,12 +29,10 @@ def state(wanted: Wanted, row: StoredCell | None) -> str:
 
 
 def _moved(wanted: Wanted, row: StoredCell) -> list[str]:
-    """The fingerprints that are known on both sides and differ."""
-    return [
-        name
-        for name in ("data_fingerprint", "code_fingerprint")
-        if None not in (old := getattr(row, name), new := getattr(wanted, name)) and old != new
-    ]
+    """What is known on both sides and differs of data and code: `data_fingerprint a1 → b2`, `engine 1 → 2`."""
+    old, new = row.data_fingerprint, wanted.data_fingerprint
+    data = [] if None in (old, new) or old == new else [f"data_fingerprint {old} → {new}"]
+    return data + changes(row.code_fingerprint, wanted.code_fingerprint)
 
 
 def differences(
@@ -42,7 +41,7 @@ def differences(
     configs: Callable[[Collection[str]], Mapping[str, str]],
     stored_configs: Callable[[Collection[str]], Mapping[str, str]],
 ) -> dict[str, str]:
-    """What differs between these cells and their rows, in words: `epochs 10 → 20`, `data_fingerprint a1 → b2`.
+    """What differs between these cells and their rows, in words: `epochs 10 → 20`, `regularizer.dreg 1 → 2`.
 
     `configs` and `stored_configs` give the configurations (JSON) of some cells: as wanted now, and as stored.
     """
@@ -55,9 +54,7 @@ def differences(
         if row.config_hash != wanted.config_hash:
             by_hash = f"config_hash {row.config_hash} → {wanted.config_hash}"
             fields += _changes(_fields(before.get(key)), _fields(now.get(key))) or [by_hash]
-        for name in _moved(wanted, row):
-            fields.append(f"{name} {getattr(row, name)} → {getattr(wanted, name)}")
-        words[key] = ", ".join(fields)
+        words[key] = ", ".join([*fields, *_moved(wanted, row)])
     return words
 
 

@@ -26,6 +26,7 @@ from reproduction import cells, machine, tables
 
 from dreg_sweep.arguments import OneLineParser
 from dreg_sweep.errors import UserError
+from dreg_sweep.versions import changes
 
 MOST = 20  # differences told one by one
 _MADE_BY = ("device", "torch_version", "code_fingerprint")
@@ -58,10 +59,13 @@ def reasons_for_other_bits(
     versions = set(ours["torch_version"])
     if versions - {made_on.machine.libraries["torch"]}:
         found.append(f"rows of the run were made with torch {', '.join(sorted(versions))}")
-    code = pd.concat([side["code_fingerprint"] for side in (ours, theirs)], axis=1, join="inner")
-    changed = int((code.iloc[:, 0] != code.iloc[:, 1]).sum())
-    if changed:
-        found.append(f"{changed} cells were trained by other code")
+    both = ours["code_fingerprint"].index.intersection(theirs["code_fingerprint"].index)
+    code = [changes(theirs["code_fingerprint"][cell], ours["code_fingerprint"][cell]) for cell in both]
+    if changed := sum(map(bool, code)):
+        parts = ", ".join(dict.fromkeys(part for cell in code for part in cell))
+        found.append(f"{changed} cells were trained by other code ({parts})")
+    if made_on.older_engine:
+        found.append("an older engine made the published rows")
     return found
 
 

@@ -223,15 +223,15 @@ def test_status_says_why_rows_are_stale(tmp_path):
     run(*command, cwd=tmp_path)
     (path,) = (tmp_path / "r" / "cells").glob("*.parquet")
     rows = pd.read_parquet(path)
-    rows.loc[0, "code_fingerprint"] = "0123456789abcdef"
+    rows["code_fingerprint"] = [rows["code_fingerprint"][0].replace("activation.relu=", "activation.relu=0"), "0" * 16]
     rows.to_parquet(path)
     run(*command, "seed=1", "epochs=2", cwd=tmp_path)
     status = run("dreg-status", "r", cwd=tmp_path)
     assert status.returncode == 3
-    assert "stale by code_fingerprint 0123456789abcdef → " in status.stdout
+    assert "stale by activation.relu 01 → 1: 1 cells" in status.stdout
     assert "stale by epochs 1 → 2: 1 cells, for example digits/relu/none/s1" in status.stdout
     again = run(*command, "rerun=stale", cwd=tmp_path)
-    assert "1 stale, for example digits/relu/none/s0/train_size=50: code_fingerprint" in again.stderr
+    assert "1 stale, for example digits/relu/none/s0/train_size=50: activation.relu" in again.stderr
     assert "retrained" in again.stderr
     assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
 

@@ -35,7 +35,7 @@ def cell(activation="relu", regularizer="none", dataset="digits", seed=0, streng
     )
 
 
-def stored(of, status="done", fingerprint="f", code="c"):
+def stored(of, status="done", fingerprint="f", code="engine=2 model.mlp=1"):
     """The row that a cell left."""
     return StoredCell(of.config_hash, status, fingerprint, code, None, 1)
 
@@ -47,12 +47,12 @@ ROWS = {
     CELLS[2].key: stored(CELLS[2], "failed"),
     CELLS[3].key: stored(cell(seed=3, epochs=5)),
     CELLS[4].key: stored(CELLS[4], fingerprint="other"),
-    CELLS[6].key: stored(CELLS[6], code="older"),
+    CELLS[6].key: stored(CELLS[6], code="engine=1 model.mlp=1"),
 }
 CONFIGS = {key: of.config_json for key, of in zip(ROWS, (*CELLS[:3], cell(seed=3, epochs=5)), strict=False)}
 
 
-def plan_of(cells, rerun, data="f", code="c"):
+def plan_of(cells, rerun, data="f", code="engine=2 model.mlp=1"):
     """The plan of these cells against `ROWS`."""
     wanted = {c.key: Wanted(c.config_hash, data, code) for c in cells}
     return make_plan(cells, wanted, ROWS, lambda keys: {key: CONFIGS[key] for key in keys}, rerun)
@@ -73,7 +73,7 @@ def test_stale_cells_say_what_differs():
     assert [entry.differs for entry in plan_of(CELLS, "failed").stale] == [
         "epochs 5 → None",
         "data_fingerprint other → f",
-        "code_fingerprint older → c",
+        "engine 1 → 2",
     ]
     changed = replace(CELLS[0], config={**CELLS[0].config, "noise": {"sigma": [1, 2]}, "epochs": 7})
     (entry,) = plan_of([changed], "failed", data="g").stale

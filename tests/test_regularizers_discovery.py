@@ -75,7 +75,7 @@ def test_a_file_adds_the_level_of_its_name(discovered):
         ),
         (
             "from dreg_sweep.regularizers import Regularizer\nREGULARIZER = Regularizer(penalty=len, decay=len)\n",
-            "REGULARIZER in methods/mine.py must be a Regularizer(…) with one of penalty,",
+            "methods/mine.py cannot be imported (ValueError: a Regularizer(…) has one of penalty, decay,",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from dreg_sweep.launch import worker
 from dreg_sweep.launch.messages import Check, Device, Pilot, Work
 from dreg_sweep.launch.splits import Splits
 from dreg_sweep.plan import group_into_stacks
-from dreg_sweep.provenance import fingerprint_of
+from dreg_sweep.versions import code_fingerprint
 from dreg_sweep.store import Store, parquet_files
 from tests.engine import ADAMW
 from tests.test_plan import cell
@@ -89,7 +89,7 @@ def rows_of(stacks, folder, results):
     Store(results).create()
     kept = worker._Datasets(), Splits()
     for number, cells in enumerate(stacks, start=1):
-        fingerprints = [fingerprint_of(c) for c in cells]
+        fingerprints = [code_fingerprint(c) for c in cells]
         work = Work(number, cells, folder, results, "cpu", "version", fingerprints, worker._SOURCE)
         worker.run_stack(work, *kept, Runner())
     rows = {}
@@ -117,7 +117,7 @@ def test_rows_of_a_stack_of_several_activations_are_those_of_separate_ones(
     assert len(ours) == len(cells) * 3  # one severity, one epoch
     assert ours == rows_of(separate, digits[1], tmp_path / "separate")
     prints = {row["activation"]: row["code_fingerprint"] for key, row in ours.items() if key[0] == "cells"}
-    assert prints == {c.activation: fingerprint_of(c) for c in cells}
+    assert prints == {c.activation: code_fingerprint(c) for c in cells}
     assert len(set(prints.values())) == 4
 
 

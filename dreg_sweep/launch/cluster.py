@@ -17,7 +17,7 @@ from dreg_sweep.launch.dispatch import Summary
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.prepare import check_cells, declare, gather, plan_cells
 from dreg_sweep.launch.progress import SweepProgress
-from dreg_sweep.launch.report import say_end, say_plan
+from dreg_sweep.launch.report import say_end, say_mixed, say_plan
 from dreg_sweep.launch.runner import dry_run, exit_code, train_pending, with_absolute_folders
 from dreg_sweep.launch.slots import Slot, WorkerLost, worker_server
 from dreg_sweep.launch.slurm import Jobs, Unreachable, submit, task_states
@@ -40,6 +40,11 @@ def run_on_cluster(
     Errors: `UserError` before anything is submitted, as for a sweep on this machine; where Slurm refuses the job.
     """
     _check_options(options)
+    if settings.rerun == "mixed":
+        raise UserError(
+            "rerun=mixed: in which environment a task of a cluster trains is not known before it runs; "
+            "choose rerun=all, or run it without hydra/launcher=slurm"
+        )
     settings = with_absolute_folders(settings)
     store = Store(settings.results_dir)
     try:
@@ -111,6 +116,7 @@ def _submit(
         finally:
             slot.stop()
         say_plan(plan)
+        say_mixed(plan, None)
         declare(cells, known, store)
         if not plan.pending:
             say_end(Summary(), plan, store.folder)

@@ -14,7 +14,7 @@ from dreg_sweep.launch.messages import Broken, Finished, Progress, Unwritable, W
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.slots import Pauses, Slot, messages
-from dreg_sweep.provenance import code_version, fingerprint_of
+from dreg_sweep.versions import code_fingerprint, code_version
 from dreg_sweep.rows import failed_rows
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence
@@ -133,7 +133,7 @@ class Dispatch:
                 settings.results_dir,
                 slot.device,
                 code_version(),
-                [fingerprint_of(cell) for cell in stack.cells],
+                [code_fingerprint(cell) for cell in stack.cells],
                 self._source,
                 settings.cuda_graphs,
             )
@@ -193,7 +193,7 @@ class Dispatch:
             provenance = {
                 "device": device.partition(":")[0],
                 "code_version": code_version(),
-                "code_fingerprint": fingerprint_of(cell),
+                "code_fingerprint": code_fingerprint(cell),
             }
             self._store.write_stack(next(self._sequences), failed_rows([cell], error, provenance))
             self._files += 1

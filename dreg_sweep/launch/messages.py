@@ -89,7 +89,7 @@ class Piloted:
 class Work:
     """To a slot: train these cells as one stack and store their rows under this sequence number.
 
-    code_fingerprints: one a cell. source: digest of the source that they speak of.
+    code_fingerprints: one a cell. source: digest of the code, see `source_digest`.
     """
 
     sequence: int

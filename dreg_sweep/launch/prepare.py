@@ -13,7 +13,7 @@ from dreg_sweep.errors import UserError
 from dreg_sweep.launch.messages import Check, Checked, Inputs
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
-from dreg_sweep.provenance import fingerprint_of, source_digest
+from dreg_sweep.versions import code_fingerprint, source_digest
 from dreg_sweep.rows import grid_columns
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import Store
@@ -26,7 +26,7 @@ class Known:
     wanted: dict[str, Wanted]
     inputs: dict[str, Inputs]  # nothing for cells whose data are not there
     work: dict[str, float]  # in arbitrary units; nothing for cells whose data are not there
-    source: str  # digest of the code that the fingerprints speak of
+    source: str  # digest of the code, which must not change while the sweep runs
 
 
 def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -> Known:
@@ -49,7 +49,7 @@ def gather(cells: Sequence[Cell], settings: SweepSettings, fetch: bool = True) -
                 prepared.check(train_size, evaluate_on)
         for cell in those:
             data = None if prepared is None else prepared.fingerprint
-            known.wanted[cell.key] = Wanted(cell.config_hash, data, fingerprint_of(cell))
+            known.wanted[cell.key] = Wanted(cell.config_hash, data, code_fingerprint(cell))
             if prepared is not None:
                 known.inputs[cell.key] = Inputs(prepared.input_shape, prepared.n_outputs, prepared.task)
                 known.work[cell.key] = _work(cell, prepared)

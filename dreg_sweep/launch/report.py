@@ -13,6 +13,7 @@ from dreg_sweep.interruption import to_go_on
 from dreg_sweep.launch.dispatch import Summary
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.plan import Plan, levels_per_factor
+from dreg_sweep.versions import why_unknown
 
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -26,6 +27,8 @@ def say_plan(plan: Plan) -> None:
     )
     for line in _stale_lines(plan):
         print(line, file=sys.stderr)
+    if plan.pending and (reason := why_unknown()):
+        print(f"warning: {reason}", file=sys.stderr)
 
 
 def say_mixed(plan: Plan, present: str | None, refusal: str = "") -> None:

@@ -73,6 +73,7 @@ def _train(
     """Declare the grid and train what is pending; levels that the code does not have are refused before."""
     if len(plan.done) == len(plan.cells) and not plan.pending and settings.rerun != "mixed":
         say_plan(plan)
+        say_mixed(plan, None)
         declare(plan.cells, known, store)
         return Summary()
     # pyarrow would import it at its first conversion: better now, while the server of the workers is importing.
@@ -187,6 +188,7 @@ def dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, contex
     try:
         checked = check_cells(cells, known, settings.device, slots[0])
         devices = checked.devices
+        plan, refusal = with_minority(plan, checked.environment) if settings.rerun == "mixed" else (plan, "")
         there = replace(plan, pending=[cell for cell in plan.pending if cell.key in known.work])
         forecast = _pilots(there, known, settings, checked, slots, context, lambda: None)
         stacks = group_into_stacks(plan.pending, forecast.size_of, checked.sliceable)
@@ -200,6 +202,7 @@ def dry_run(cells: Sequence[Cell], settings: SweepSettings, store: Store, contex
             settings.data_dir,
             settings.results_dir,
         )
+        say_mixed(plan, checked.environment, refusal)
     finally:
         for slot in slots:
             slot.stop()

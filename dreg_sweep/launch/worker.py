@@ -39,7 +39,7 @@ from dreg_sweep.launch.trial import own_file, try_penalties
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
 from dreg_sweep.precision import refuse_unfit_precision
-from dreg_sweep.provenance import source_digest
+from dreg_sweep.versions import source_digest
 from dreg_sweep.regularizers import Regularizer, get_regularizer, refuse_unfit
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
@@ -168,9 +168,7 @@ def _work(
     work: Work, datasets: _Datasets, splits: Splits, connection: Connection
 ) -> Finished | Broken | Unwritable:
     if work.source != _SOURCE:  # of a server that had to be started anew
-        return Unwritable(
-            "the code was edited since the sweep began, and new workers would run what rows do not say"
-        )
+        return Unwritable("the code was edited since the sweep began; new workers would run other code")
     try:
         _use(work.device)
         statuses = run_stack(work, datasets, splits, connection)

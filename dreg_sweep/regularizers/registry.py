@@ -44,6 +44,10 @@ class Regularizer:
     strengths: tuple[float, float] = (0.0, float("inf"))  # allowed, both ends included
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments for the function
 
+    def __post_init__(self) -> None:
+        if sum(f is not None for f in (self.penalty, self.decay, self.mask, self.norm)) > 1:
+            raise ValueError("a Regularizer(…) has one of penalty, decay, mask, norm")
+
     @property
     def function(self) -> Callable[..., Any] | None:
         """The method's function, None for the baseline."""
@@ -93,17 +97,12 @@ def discover(package: str, folders: Sequence[str]) -> None:
             reason = (str(error).splitlines() or [""])[0]
             _UNUSABLE[found.name] = f"{file} cannot be imported ({type(error).__name__}: {reason})"
             continue
-        if isinstance(method, Regularizer) and len(_functions(method)) == 1:
+        if isinstance(method, Regularizer) and method.function is not None:
             REGULARIZERS[found.name] = method
         elif method is not None:
             _UNUSABLE[found.name] = (
                 f"REGULARIZER in {file} must be a Regularizer(…) with one of penalty, decay, mask, norm"
             )
-
-
-def _functions(method: Regularizer) -> list[Callable[..., Any]]:
-    """Not for the class to check: the fingerprints of stored results speak of its code."""
-    return [f for f in (method.penalty, method.decay, method.mask, method.norm) if f is not None]
 
 
 def _defines_one(file: Path) -> bool:

@@ -19,7 +19,9 @@ from dreg_sweep.store.runners import runners, sole_runner
 from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA, ROWS_A_FILE, SCHEMAS, STATUSES
 
 _MADE_UNDER = ("config_hash", "data_fingerprint", "code_fingerprint")  # what is not known contradicts nothing
-_NO_RESULT = ("cell", "config", "seconds", "device", "code_version", "torch_version")  # the hash speaks for config
+# The hash speaks for config; two environments may well give equal results.
+_NO_RESULT = ("cell", "config", "seconds", "device", "code_version", "torch_version", "environment")
+_OF_BEFORE = "^[0-9a-f]{16}$"  # fingerprints of code that name no versions, and so contradict nothing
 _RESULT = tuple(name for name in CELLS_SCHEMA.names if name not in (*_MADE_UNDER, *_NO_RESULT))
 _NAMED_AT_MOST = 3  # differences of one cell
 
@@ -175,6 +177,9 @@ def _refuse_conflicts(rows: pa.Table, folders: Sequence[Path], what: str, result
 def _contradicted(rows: pa.Table, columns: Sequence[str], mode: str) -> dict[str, set[str]]:
     """The cells that have several values of each of these columns; `mode`: only_valid, or all to count null."""
     texts = {name: rows[name].cast(pa.string()) for name in columns}  # as text a NaN equals every other NaN
+    if (code := texts.get("code_fingerprint")) is not None:
+        of_before = pc.match_substring_regex(code, _OF_BEFORE).fill_null(False)
+        texts["code_fingerprint"] = pc.if_else(of_before, pa.scalar(None, pa.string()), code)
     counted = [(name, "count_distinct", pc.CountOptions(mode=mode)) for name in columns]
     counts = pa.table({"cell": rows["cell"], **texts}).group_by("cell").aggregate(counted)
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.launch.slots import ALLOCATION, ARITHMETIC
-from dreg_sweep.provenance import code_version
+from dreg_sweep.versions import code_version
 
 
 def environment(packages: Sequence[str]) -> dict[str, str]:

@@ -32,8 +32,11 @@ MEASURES = ("clean_accuracy", "noisy_accuracy", "train_accuracy", "test_loss")
 FIXED = ("status", "steps", "n_test", "n_noisy")  # no rounding changes them
 _SINCE = {"precision": "float32"}  # keys that configurations did not always have → what cells were before
 SAME_QUESTION = ("config_hash", "data_fingerprint")
-# By whom, where and how fast; rows of before there was a choice of precision have none.
-_BOOKKEEPING = ("seconds", "device", "code_version", "code_fingerprint", "torch_version", "error", "precision")
+# By whom, where and how fast. The last ones are said by the configuration, too, and older rows do not have them.
+_BOOKKEEPING = (
+    "seconds", "device", "code_version", "code_fingerprint", "torch_version", "environment", "error",
+    "precision", "strength_is_default", "options", "options_changed",
+)  # fmt: skip
 _COMPARED = [name for name in CELLS_SCHEMA.names if name not in _BOOKKEEPING and name != "cell"]
 
 

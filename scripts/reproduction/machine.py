@@ -8,6 +8,7 @@ A results folder that is published has them in its `made_on.json`:
     command                     that made the folder's rows
     minutes                     from Enter to the last row
     analysis                    further options of the dreg-analyze that made its tables: ["--metric", "clean"]
+    older_engine                true where the engine had other numbers when rows did not name its version yet
 """
 
 import json
@@ -47,6 +48,7 @@ class MadeOn:
     command: str
     minutes: float
     analysis: list[str] = field(default_factory=list)
+    older_engine: bool = False
 
 
 def this_machine() -> Machine:
@@ -72,7 +74,7 @@ def _processor(instructions: str) -> str:
 
 def write(folder: Path, record: MadeOn) -> Path:
     """Write the record of a results folder; its path."""
-    rest = {name: value for name, value in asdict(record).items() if name != "machine"}
+    rest = {name: value for name, value in asdict(record).items() if name not in ("machine", "older_engine")}
     flat = {"processor": record.machine.processor, "python": record.python, **record.machine.libraries, **rest}
     path = folder / FILE
     path.write_text(json.dumps(flat, indent=2, ensure_ascii=False) + "\n")
@@ -87,6 +89,7 @@ def read(folder: Path) -> MadeOn | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         machine = Machine(found["processor"], {name: found[name] for name in LIBRARIES})
-        return MadeOn(machine, *(found[name] for name in ("python", "command", "minutes", "analysis")))
+        rest = [found[name] for name in ("python", "command", "minutes", "analysis")]
+        return MadeOn(machine, *rest, bool(found.get("older_engine", False)))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no record of scripts/made_on.py ({type(error).__name__}: {error})") from None

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 _SINGLE = {
     "code_version": "code version (`.dirty`: uncommitted changes)",
-    "code_fingerprint": "code fingerprint",
     "torch_version": "torch",
     "device": "device",
     "precision": "precision",
@@ -31,6 +30,8 @@ def provenance(cells: "pd.DataFrame") -> "pd.DataFrame":
     for column, label in _SINGLE.items():
         if column in done.columns:
             rows += _counted(done[column], label)
+    if "code_fingerprint" in done.columns:
+        rows += _code(done["code_fingerprint"])
     for pair, label in (
         (("dataset", "data_fingerprint"), "data fingerprint of"),
         (("dataset", "train_size"), "training rows of"),
@@ -53,6 +54,15 @@ def _counted(column: "pd.Series[Any]", label: str) -> list[tuple[str, str, int]]
         rest = shown[_SHOWN:]
         return [*shown[:_SHOWN], (label, f"and {len(rest)} others", sum(count for *_, count in rest))]
     return shown
+
+
+def _code(fingerprints: "pd.Series[Any]") -> list[tuple[str, str, int]]:
+    """The versions of all parts of the code that some rows name, and the digests that older rows have instead."""
+    known = fingerprints.dropna().astype(str)
+    of_parts = known.str.contains("=")
+    parts = sorted({part for text in known[of_parts].unique() for part in text.split()})
+    versions = [("versions of the code", " ".join(parts), int(of_parts.sum()))] if parts else []
+    return [*versions, *_counted(known[~of_parts], "code fingerprint")]
 
 
 def _paired(done: "pd.DataFrame", factor: str, column: str, label: str) -> list[tuple[str, str, int]]:
