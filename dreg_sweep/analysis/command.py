@@ -200,12 +200,12 @@ def _write_one(results: "Results", out: Path) -> None:
         written = write_analysis(results, out)
     _warn([*results.data.warnings, *results.remarks])
     for line in results.data.audit.lines():
-        print(line)
+        _print(line)
     for table in results.tables[:1]:
-        print(f"\n{plain(table)}")
-    print(f"\n{_verdicts(claim_table(results).values)}\n")
+        _print(f"\n{plain(table)}")
+    _print(f"\n{_verdicts(claim_table(results).values)}\n")
     for line in tallies(results.variants):
-        print(line)
+        _print(line)
     _say(written, out)
 
 
@@ -218,9 +218,9 @@ def _write_comparison(results: "list[Results]", out: Path) -> None:
         tables, written = write_comparison(results, names, out)
     _warn([f"{name}: {line}" for one, name in zip(results, names, strict=True) for line in one.data.warnings])
     for one, name in zip(results, names, strict=True):
-        print(f"{name}: {one.data.audit.lines()[0]}")
+        _print(f"{name}: {one.data.audit.lines()[0]}")
     for table in tables:
-        print(f"\n{table.title}\n{plain(table)}")
+        _print(f"\n{table.title}\n{plain(table)}")
     print()
     _say(written, out)
 
@@ -230,6 +230,13 @@ def _verdicts(rows: Any) -> str:
     return "\n".join(
         f"{row.verdict:<12} {row.claim}: {row.sentence} [{row.observed}]" for row in rows.itertuples()
     )
+
+
+def _print(text: str) -> None:
+    """The text on the terminal, with nothing in it that a terminal would obey."""
+    from dreg_sweep.analysis.rows.spelling import visible_lines
+
+    print(visible_lines(text))
 
 
 def _warn(lines: Sequence[str]) -> None:
@@ -243,8 +250,8 @@ def _say(paths: Sequence[Path], out: Path) -> None:
     """What was written, counted: the names are in the report."""
     tables = len({path.stem for path in paths if path.parent.name == "tables"})
     figures = len({path.stem for path in paths if path.parent.name == "figures"})
-    print(f"wrote {tables} tables, {figures} figures and claims.csv to {out}")
-    print(f"open {out / 'report.html'}")
+    _print(f"wrote {tables} tables, {figures} figures and claims.csv to {out}")
+    _print(f"open {out / 'report.html'}")
 
 
 def _default_out(results: Sequence[Path]) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.claims.outcome import Outcome
 from dreg_sweep.analysis.report.render import Column, Table, html, inline
+from dreg_sweep.analysis.rows.spelling import visible_lines
 
 if TYPE_CHECKING:
     import jinja2
@@ -199,7 +200,11 @@ def _template() -> "jinja2.Template":
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=lambda value: visible_lines(value) if type(value) is str else value,  # Markup is done already
     )
     environment.filters["inline"] = lambda text: Markup(inline(text))
     return environment.from_string(_part("page.html"))

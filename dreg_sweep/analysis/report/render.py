@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dreg_sweep.analysis.report.latex import escape as escape  # for whoever prints a table
 from dreg_sweep.analysis.report.latex import latex
+from dreg_sweep.analysis.rows.spelling import visible, visible_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,12 +109,14 @@ def csv(table: Table) -> str:
 
 
 def harmless(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The frame with an apostrophe before each text that a spreadsheet would run as a formula."""
+    """The frame with control characters escaped, and an apostrophe before each text that a spreadsheet would run."""
     import pandas as pd
 
     def guarded(value: Any) -> Any:
-        formula = isinstance(value, str) and re.match(r"[=+@\-\t\r]", value) and not _is_number(value)
-        return f"'{value}" if formula else value
+        if not isinstance(value, str):
+            return value
+        formula = re.match(r"[=+@\-\t\r]", value) and not _is_number(value)
+        return "'" * bool(formula) + visible_lines(value)
 
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     guarded_texts = {name: frame[name].astype(object).map(guarded) for name in texts}
@@ -155,7 +158,7 @@ def literal(text: str) -> str:
     An underscore within a word is no emphasis and stays as it is, so that `weight_decay` can be searched for.
     """
     text = re.sub(r"\s*[\r\n\v\f\u0085\u2028\u2029]\s*", " ", text.strip())
-    text = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", text)
+    text = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", visible(text))
     text = re.sub(r"(?<!\w)_+|_+(?!\w)", lambda run: "\\_" * len(run[0]), text)
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
     text = re.sub(r"^#|#$", r"\\#", text)  # a heading's start and end
@@ -193,7 +196,7 @@ def html(table: Table, *, label: str = "", badges: Mapping[str, Mapping[str, str
             if (sort := column.number(row, text)) is not None:
                 attributes += f' data-sort="{repr(sort).replace("inf", "Infinity").removesuffix(".0")}"'
             if badges:  # on a narrow screen such a table is read entry by entry
-                attributes += f' data-header="{html_escape(column.header)}"'
+                attributes += f' data-header="{html_escape(visible(column.header))}"'
             inner = _badge(text, (badges or {}).get(column.header, {}))
             tag = {"best": "strong", "second": "u"}.get(table.marks.get((number, column.header), ""))
             inner = f"<{tag}>{inner}</{tag}>" if tag else inner
@@ -208,7 +211,7 @@ def html(table: Table, *, label: str = "", badges: Mapping[str, Mapping[str, str
 
 def inline(text: str) -> str:
     """The text escaped for HTML; what stands between backticks becomes <code>."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html_escape(text))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html_escape(visible_lines(text)))
 
 
 def _classes(column: Column, texts: Sequence[str]) -> str:
@@ -228,7 +231,7 @@ def _badge(text: str, symbols: Mapping[str, str]) -> str:
 
 def plain(table: Table) -> str:
     """Aligned columns for a terminal, without marks or caption."""
-    rows = [[column.header for column in table.columns], *table.printed()]
+    rows = [[visible(text) for text in row] for row in [[one.header for one in table.columns], *table.printed()]]
     widths = [max(len(row[place]) for row in rows) for place in range(len(table.columns))]
     lines = []
     for row in rows:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreg_sweep.analysis.rows.spelling import UNSEEN, trimmed, visible
+from dreg_sweep.analysis.rows.spelling import UNUSUAL, shown_blanks, trimmed
 from dreg_sweep.errors import UserError
 from dreg_sweep.factors import CROSSED
 from dreg_sweep.store.schema import CELLS_SCHEMA
@@ -106,9 +106,11 @@ def as_text(values: pa.Array, name: str, where: object) -> pa.Array:
         raise UserError(f"{where}: {name} is of type {values.type}, which cannot be read as text") from error
     if name not in _VERBATIM:
         texts = pc.utf8_trim_whitespace(texts)
-        if pc.any(pc.match_substring_regex(texts, UNSEEN)).as_py():
+        if pc.any(pc.match_substring_regex(texts, UNUSUAL)).as_py():
             spelled = texts.dictionary_encode()
-            plain = [None if text is None else visible(trimmed(text)) for text in spelled.dictionary.to_pylist()]
+            plain = [
+                None if text is None else shown_blanks(trimmed(text)) for text in spelled.dictionary.to_pylist()
+            ]
             texts = pa.array(plain, pa.large_string()).take(spelled.indices)
     empty = pc.equal(texts, "")
     if name in CROSSED:

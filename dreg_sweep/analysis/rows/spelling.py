@@ -6,11 +6,23 @@ from collections.abc import Collection, Sequence
 
 from dreg_sweep.errors import UserError
 
-INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # of no width: they make two levels of one that look the same
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-UNSEEN = (
-    r"[\x00-\x1f\x7f]|[\x{80}-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2069}\x{feff}]"  # of RE2
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # of no width: they make two levels of one that look the same
+_RANGES = (  # control characters, directional marks, and others that show nothing
+    *((0x0, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x180E, 0x180E)),
+    *((0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFEFF, 0xFEFF)),
+    *((0xFFF9, 0xFFFB), (0xE0000, 0xE007F)),
 )
+_BLANKS = ((0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000))
+
+
+def _python(ranges: Sequence[tuple[int, int]]) -> str:
+    return f"[{''.join(f'{re.escape(chr(low))}-{re.escape(chr(high))}' for low, high in ranges)}]"
+
+
+_SURROGATES = ((0xD800, 0xDFFF),)  # of file names that are not UTF-8
+_UNSEEN = re.compile(_python((*_RANGES, *_SURROGATES)))
+_UNUSUAL = re.compile(_python((*_RANGES, *_SURROGATES, *_BLANKS)))
+UNUSUAL = "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in (*_RANGES, *_BLANKS)).join("[]")  # for RE2
 
 
 def visible(text: str) -> str:
@@ -18,9 +30,21 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(_escaped, text)
 
 
+def visible_lines(text: str) -> str:
+    """The same of a text of several lines, whose ends stay."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def shown_blanks(text: str) -> str:
+    """The same with every blank but the ordinary one escaped, so that levels which look alike can be told apart."""
+    return _UNUSUAL.sub(_escaped, text)
+
+
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+    if code in (9, 10, 13):
+        return {9: "\\t", 10: "\\n", 13: "\\r"}[code]
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def renamed(names: Sequence[str], known: Collection[str], kept: Collection[str], where: object) -> dict[str, str]:
@@ -78,13 +102,6 @@ def trimmed(text: str) -> str:
     while text != before:
         before, text = text, text.strip().strip(INVISIBLE)
     return text
-
-
-def shown_blanks(text: str) -> str:
-    """The text with every blank but the ordinary one escaped."""
-    return visible(
-        "".join(c if c == " " or not c.isspace() or c in "\t\n\r" else f"\\u{ord(c):04x}" for c in text)
-    )
 
 
 def quoted(level: str, always: bool = False) -> str:
