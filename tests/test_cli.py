@@ -223,7 +223,10 @@ def test_status_says_why_rows_are_stale(tmp_path):
     run(*command, cwd=tmp_path)
     (path,) = (tmp_path / "r" / "cells").glob("*.parquet")
     rows = pd.read_parquet(path)
-    rows["code_fingerprint"] = [rows["code_fingerprint"][0].replace("activation.relu=", "activation.relu=0"), "0" * 16]
+    rows["code_fingerprint"] = [
+        rows["code_fingerprint"][0].replace("activation.relu=", "activation.relu=0"),
+        "0" * 16,
+    ]
     rows.to_parquet(path)
     run(*command, "seed=1", "epochs=2", cwd=tmp_path)
     status = run("dreg-status", "r", cwd=tmp_path)

@@ -145,7 +145,7 @@ def test_a_regularizer_is_its_function_its_test_and_its_file_in_conf(with_a_regu
 def test_the_other_sections_work_as_they_are_written(with_a_regularizer):
     checkout, *_ = with_a_regularizer
     followed = sections(EXTENDING)
-    for heading in ("An activation", "A dataset", "A model", "An experiment"):
+    for heading in ("An activation", "A dataset", "A model", "An experiment", "Other numbers"):
         for block in followed.pop(heading):
             follow(block, checkout)
     del followed["A regularizer"]

@@ -95,7 +95,10 @@ def test_the_kind_of_data_follows_from_the_dataset(source, modality, kind):
 @pytest.mark.parametrize("factor", ["activation", "regularizer", "model", "optimizer"])
 def test_a_raised_version_concerns_the_cells_of_that_level_alone(factor, monkeypatch, forget):
     level = {"activation": "gelu", "regularizer": "dreg", "model": "mlp", "optimizer": "adamw"}[factor]
-    of_level, other = cell("gelu", "dreg"), replace(cell("relu", "igpen"), model=replace(cell().model, name="lenet"))
+    of_level, other = (
+        cell("gelu", "dreg"),
+        replace(cell("relu", "igpen"), model=replace(cell().model, name="lenet")),
+    )
     other = replace(other, recipe=replace(other.recipe, optimizer=replace(other.recipe.optimizer, name="sgd")))
     before = {of.key: code_fingerprint(of) for of in (of_level, other)}
     number = VERSIONS[factor][level]

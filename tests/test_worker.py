@@ -14,8 +14,8 @@ from dreg_sweep.launch import worker
 from dreg_sweep.launch.messages import Check, Device, Pilot, Work
 from dreg_sweep.launch.splits import Splits
 from dreg_sweep.plan import group_into_stacks
-from dreg_sweep.versions import code_fingerprint
 from dreg_sweep.store import Store, parquet_files
+from dreg_sweep.versions import code_fingerprint
 from tests.engine import ADAMW
 from tests.test_plan import cell
 

@@ -14,10 +14,10 @@ from dreg_sweep.launch.messages import Broken, Finished, Progress, Unwritable, W
 from dreg_sweep.launch.pilot import Forecast
 from dreg_sweep.launch.progress import SweepProgress
 from dreg_sweep.launch.slots import Pauses, Slot, messages
-from dreg_sweep.versions import code_fingerprint, code_version
 from dreg_sweep.rows import failed_rows
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.store.runners import Presence
+from dreg_sweep.versions import code_fingerprint, code_version
 
 _ALIKE = 3  # stacks that fail with one traceback, before anything was trained, and so end a sweep
 _FILES = 300  # stacks stored since files were last joined: readers want few files

@@ -13,10 +13,10 @@ from dreg_sweep.errors import UserError
 from dreg_sweep.launch.messages import Check, Checked, Inputs
 from dreg_sweep.launch.slots import Slot
 from dreg_sweep.plan import Plan, make_plan
-from dreg_sweep.versions import code_fingerprint, source_digest
 from dreg_sweep.rows import grid_columns
 from dreg_sweep.states import Wanted
 from dreg_sweep.store import Store
+from dreg_sweep.versions import code_fingerprint, source_digest
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ from dreg_sweep.launch.trial import own_file, try_penalties
 from dreg_sweep.models import Network, build_network
 from dreg_sweep.optimizers import get_optimizer
 from dreg_sweep.precision import refuse_unfit_precision
-from dreg_sweep.versions import source_digest
 from dreg_sweep.regularizers import Regularizer, get_regularizer, refuse_unfit
 from dreg_sweep.rows import trained_rows
 from dreg_sweep.schedules import get_schedule
 from dreg_sweep.store import Store, StoreError
 from dreg_sweep.train import CellPlan, Methods, predict_seconds, train_stack
+from dreg_sweep.versions import source_digest
 
 _DATASETS_IN_MEMORY = 2
 _COPIES = {"cpu": 2, "cuda": 1}  # of a cell's training rows, in the memory that `peak_bytes` counts

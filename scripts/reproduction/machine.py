@@ -89,7 +89,7 @@ def read(folder: Path) -> MadeOn | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         machine = Machine(found["processor"], {name: found[name] for name in LIBRARIES})
-        rest = [found[name] for name in ("python", "command", "minutes", "analysis")]
-        return MadeOn(machine, *rest, bool(found.get("older_engine", False)))
+        rest = {name: found[name] for name in ("python", "command", "minutes", "analysis")}
+        return MadeOn(machine, **rest, older_engine=bool(found.get("older_engine", False)))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no record of scripts/made_on.py ({type(error).__name__}: {error})") from None
