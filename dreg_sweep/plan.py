@@ -41,6 +41,7 @@ def make_plan(
 ) -> Plan:
     """Compare the grid with the store. `wanted`: cell key → what its result depends on, as of now.
 
+    stored_configs: gives the configurations (JSON) that have some hashes, as far as they are known.
     `rerun`: what is trained beside the missing cells: failed ones, stale ones too, all, or none.
     """
     groups: dict[str, list[Cell]] = {name: [] for name in ("done", "failed", "stale", "missing")}
@@ -49,11 +50,9 @@ def make_plan(
         groups["done" if found == "diverged" else found].append(cell)
     done, failed, stale, missing = groups.values()
     by_key = {cell.key: cell for cell in stale}
+    asked = {cell.config_hash: cell.config_json for cell in stale}
     words = differences(
-        {key: wanted[key] for key in by_key},
-        stored,
-        lambda keys: {key: by_key[key].config_json for key in keys},
-        stored_configs,
+        {key: wanted[key] for key in by_key}, stored, lambda hashes: {**stored_configs(hashes), **asked}
     )
     chosen = {
         "none": missing,

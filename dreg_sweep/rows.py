@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # the runner writes rows of failed cells and does without tor
 
 
 def identity(cell: Cell) -> dict[str, Any]:
-    """The columns that say which cell a row is about, with its configuration."""
-    return {**{column.name: column.value(cell) for column in (*IDENTITY, *FACTORS)}, "config": cell.config_json}
+    """The columns that say which cell a row is about."""
+    return {column.name: column.value(cell) for column in (*IDENTITY, *FACTORS)}
 
 
 def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[str, list[Any]]:
@@ -26,7 +26,6 @@ def grid_columns(cells: Sequence[Cell], wanted: Mapping[str, Wanted]) -> dict[st
         **columns,
         "data_fingerprint": [wanted[cell.key].data_fingerprint for cell in cells],
         "code_fingerprint": [wanted[cell.key].code_fingerprint for cell in cells],
-        "config": [cell.config_json for cell in cells],
     }
 
 

@@ -39,21 +39,21 @@ def differences(
     stale: Mapping[str, Wanted],
     rows: Mapping[str, StoredCell],
     configs: Callable[[Collection[str]], Mapping[str, str]],
-    stored_configs: Callable[[Collection[str]], Mapping[str, str]],
 ) -> dict[str, str]:
     """What differs between these cells and their rows, in words: `epochs 10 → 20`, `regularizer.dreg 1 → 2`.
 
-    `configs` and `stored_configs` give the configurations (JSON) of some cells: as wanted now, and as stored.
+    configs: gives the configurations (JSON) that have some hashes, as far as they are known.
     """
-    other = [key for key, wanted in stale.items() if rows[key].config_hash != wanted.config_hash]
-    before, now = stored_configs(other), configs(other)
+    pairs = [(wanted.config_hash, rows[key].config_hash) for key, wanted in stale.items()]
+    known = configs({one for pair in pairs if pair[0] != pair[1] for one in pair})
     words = {}
     for key, wanted in stale.items():
         row = rows[key]
         fields = []
         if row.config_hash != wanted.config_hash:
             by_hash = f"config_hash {row.config_hash} → {wanted.config_hash}"
-            fields += _changes(_fields(before.get(key)), _fields(now.get(key))) or [by_hash]
+            before, now = (_fields(known.get(one)) for one in (row.config_hash, wanted.config_hash))
+            fields += _changes(before, now) or [by_hash]
         words[key] = ", ".join([*fields, *_moved(wanted, row)])
     return words
 

@@ -111,7 +111,7 @@ def _stale_because(
     store: Store, wanted: Mapping[str, Wanted], stored: Mapping[str, StoredCell], states: Mapping[str, str]
 ) -> dict[str, str]:
     stale = {key: wanted[key] for key, name in states.items() if name == "stale"}
-    return differences(stale, stored, store.declared_configs, store.configs)
+    return differences(stale, stored, store.configs)
 
 
 def _text(report: Mapping[str, Any]) -> str:

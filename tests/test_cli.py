@@ -53,7 +53,9 @@ def test_a_grid_trains_and_its_rows_say_what_made_them(swept):
     assert row["noisy_accuracy"] == row["noisy_correct"] / row["n_noisy"]
     assert row["n_noisy"] == 4 * row["n_test"]
     assert row["steps"] == 4  # 2 epochs of 200 rows in batches of 128
-    assert json.loads(row["config"])["model"] == {"name": "mlp", "widths": [16]}
+    configs = pd.read_parquet(folder / "results" / "configs").set_index("config_hash")["config"]
+    assert len(configs) == 18
+    assert json.loads(configs[row["config_hash"]])["model"] == {"name": "mlp", "widths": [16]}
     noise = pd.read_parquet(folder / "results" / "noise")
     assert len(noise) == 18 * 4
     assert noise.groupby("cell")["correct"].sum().to_dict() == rows["noisy_correct"].to_dict()

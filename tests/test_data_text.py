@@ -1,13 +1,14 @@
 """Corruption of texts, their features and the cache of these."""
 
-import os
+import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dreg_sweep.data import DatasetSpec, NoiseLadder, Split, features, make_split
+from dreg_sweep.data import DatasetSpec, NoiseLadder, Split, feature_cache, features, make_split
 from dreg_sweep.data.text_rows import TextRows, text_data
 from dreg_sweep.data.typos import corrupt, typo
 from dreg_sweep.errors import UserError
@@ -155,19 +156,18 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -
     assert_same(split_of(None), split_of(tmp_path / "file" / "cache"))
 
 
-def test_the_loser_of_a_race_keeps_the_winners_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other process finishes between our look-up and our rename."""
-    rename, other = os.rename, tmp_path / "other"
+def test_two_processes_may_make_one_entry_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one finishes between our look-up and our writing."""
+    write, other = feature_cache._write, tmp_path / "other"
     split_of(other)
 
-    def late(source: Path, target: Path) -> None:
-        if not target.exists():
-            (entry,) = other.iterdir()
-            rename(entry, target)
-        rename(source, target)
+    def late(folder: Path, arrays: dict[str, Any]) -> None:
+        (entry,) = other.iterdir()
+        shutil.copytree(entry, folder)
+        write(folder, arrays)
 
-    monkeypatch.setattr("dreg_sweep.data.feature_cache.os.rename", late)
+    monkeypatch.setattr(feature_cache, "_write", late)
     ours = split_of(tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 1
     monkeypatch.undo()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     assert_same(ours, split_of(tmp_path / "cache"))

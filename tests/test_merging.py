@@ -42,6 +42,9 @@ def folder(tmp_path, monkeypatch):
 def put(store, sequence, cells):
     """Write a stack; a number in its noise and history says where they come from: 651 is folder A, first stack."""
     rows = [{"cell": key, **row} for key, row in cells.items()]
+    configs = {row["config_hash"]: row.pop("config") for row in rows}
+    known = {one: config for one, config in configs.items() if config is not None}
+    store.keep_configs(known, known.get)
     mark = 10.0 * ord(store.folder.name) + sequence if len(store.folder.name) == 1 else 0.0
     own = [{name: row[name] for name in ("cell", "config_hash")} for row in rows if row["status"] != "failed"]
     noise = [{**row, "severity": s, "accuracy": mark} for row in own for s in (1.0, 2.0)]
@@ -176,7 +179,7 @@ def test_two_grids_without_results_are_merged_as_well(folder):
 
 
 def test_the_declared_grids_are_united(folder):
-    one = {"config_hash": ["h", "h"], "config": ["{}", "{}"]}
+    one = {"config_hash": ["h", "h"]}
     folder("A").declare({"cell": ["a", "b"], **one, "seed": [1, 2], "data_fingerprint": [None, "d"]})
     folder("B").declare({"cell": ["c", "a"], **one, "seed": [1, 1], "data_fingerprint": ["d", "e"]})
     (Path("B") / "cells").rmdir()
@@ -188,8 +191,9 @@ def test_the_declared_grids_are_united(folder):
 
 def test_grids_that_declare_a_cell_differently_are_refused(folder):
     for name, n, code in (("A", 1, "x"), ("B", 2, "x"), ("C", 1, "y")):
-        made_under = {"config_hash": [str(n)], "config": [f'{{"n": {n}}}'], "code_fingerprint": [code]}
-        folder(name, {name: DONE}).declare({"cell": ["a"], **made_under})
+        store = folder(name, {name: DONE})
+        store.keep_configs([str(n)], {str(n): json.dumps({"n": n})}.get)
+        store.declare({"cell": ["a"], "config_hash": [str(n)], "code_fingerprint": [code]})
     assert refused("A", "B").startswith("1 declared cell conflicts, for example a: n 1 in A, 2 in B. Nothing")
     assert "a: code_fingerprint x in A, y in C. Nothing" in refused("A", "C")
     (Path("B") / "grid.parquet").write_bytes(b"PAR1")

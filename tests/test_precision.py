@@ -8,7 +8,8 @@ import torch
 from dreg_sweep import config, precision
 from dreg_sweep.errors import UserError
 from dreg_sweep.precision import get_arithmetic, refuse_unfit_precision, tensor_float
-from dreg_sweep.store.files import read_columns
+from dreg_sweep.store.files import read_rows
+from dreg_sweep.store.schema import CELLS_SCHEMA
 from tests.commands import run
 
 SMALL = ("steps=2", "train_size=40", "noise=none", "model.widths=[4]")
@@ -55,8 +56,8 @@ def test_rows_say_their_precision_and_older_files_have_none(tmp_path):
     (file,) = (tmp_path / "r" / "cells").glob("*.parquet")
     table = pq.read_table(file)
     assert table["precision"].to_pylist() == ["float32"]
-    pq.write_table(table.drop_columns(["precision"]), file)
-    assert read_columns(file, ["cell", "precision"])["precision"].to_pylist() == [None]
+    pq.write_table(table.drop_columns(["precision"]).replace_schema_metadata(), file)
+    assert read_rows(file, CELLS_SCHEMA, ["precision"])["precision"].to_pylist() == [None]
     assert run("dreg-status", "r", cwd=tmp_path).returncode == 0
     assert run("dreg-sweep", *SMALL, "device=cpu", "results_dir=r", cwd=tmp_path).returncode == 0
     assert "precision" not in pd.read_parquet(file)  # nothing was trained anew

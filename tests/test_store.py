@@ -29,7 +29,7 @@ def store(tmp_path):
 
 def rows(*keys, status="done", epochs=2, config_hash="h"):
     """Rows of a small stack."""
-    cells = [{"cell": key, "config_hash": config_hash, "status": status, "config": "{}"} for key in keys]
+    cells = [{"cell": key, "config_hash": config_hash, "status": status} for key in keys]
     noise = [{"cell": key, "config_hash": config_hash, "severity": 0.5, "correct": 7} for key in keys]
     history = [
         {"cell": key, "config_hash": config_hash, "epoch": e, "slope_sq": [0.25]}

@@ -50,7 +50,7 @@ def test_a_flipped_bit_is_seen_or_changes_nothing(swept):
     assert seen > len(good) // 11 // 3
 
 
-@pytest.mark.parametrize("column", ["steps", "clean_accuracy", "config", "error", "status", "train_accuracy"])
+@pytest.mark.parametrize("column", ["steps", "clean_accuracy", "error", "status", "train_accuracy"])
 def test_damage_in_a_column_that_the_index_does_not_need_is_seen_by_status_sweep_and_analysis(column, swept):
     (path,) = (swept / "r" / "cells").glob("*.parquet")
     start, size = columns_of(path)[column]

@@ -9,7 +9,7 @@ import pytest
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.states import Wanted, differences
-from dreg_sweep.store import StackRows, Store, joining, parquet_files
+from dreg_sweep.store import Store, joining, parquet_files
 from dreg_sweep.store.schema import CELLS_SCHEMA, NOISE_SCHEMA
 from tests.test_store import declared, grid, rows
 
@@ -91,10 +91,9 @@ def test_files_that_other_programs_wrote_are_read_and_joined(store):
 
 @pytest.mark.parametrize("config", [None, "no JSON", "[1]", "{}"])
 def test_what_is_stale_for_no_known_field_is_stale_by_its_hash(store, config):
-    stack = rows("a", config_hash="old")
-    store.write_stack(1, StackRows([stack.cells[0] | {"config": config}], [], []))
-    wanted = {"a": Wanted("new", None, None)}
-    words = differences(wanted, store.index()[0], lambda _: {"a": "{}"}, store.configs)
+    store.write_stack(1, rows("a", config_hash="old"))
+    store.keep_configs(["new"] if config is None else ["new", "old"], {"new": "{}", "old": config}.get)
+    words = differences({"a": Wanted("new", None, None)}, store.index()[0], store.configs)
     assert words == {"a": "config_hash old → new"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dreg_sweep.data.keep import write_atomically
+from dreg_sweep.data.keep import keep
 from dreg_sweep.data.prepared import ArrayData, array_fingerprint
 from dreg_sweep.data.spec import DatasetSpec
 from dreg_sweep.data.stratify import Rows
@@ -48,7 +48,7 @@ def read_npz(path: Path) -> Arrays:
 
 def keep_npz(path: Path, arrays: Arrays) -> None:
     """Writes the arrays uncompressed (loads in a tenth of the time); does nothing in a read-only folder."""
-    write_atomically(path, lambda file: np.savez(file, **dict[str, Any](arrays)))
+    keep(path, lambda file: np.savez(file, **dict[str, Any](arrays)))
 
 
 def array_data(spec: DatasetSpec, arrays: Arrays, where: str) -> ArrayData:

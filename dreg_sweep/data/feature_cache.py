@@ -1,18 +1,19 @@
-"""Encoded texts kept between runs: one folder a split, whole or absent, checked when read."""
+"""Encoded texts kept between runs: one folder a split, complete once it has its manifest, checked when read."""
 
 import hashlib
+import io
 import json
 import logging
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from dreg_sweep.data import features
+from dreg_sweep.data.keep import keep
 from dreg_sweep.data.prepared import TextData
 from dreg_sweep.data.seeding import digest
 from dreg_sweep.data.typos import corrupt
@@ -36,7 +37,7 @@ def encoded(
 
     key names everything about the texts and the ladder; the encoding's own version is added here. A folder
     that fails its checksums is made again; one that cannot be written costs time only. Two processes may make
-    the same folder at once: the first to finish wins, both hold the same numbers.
+    the same folder at once: both write the same numbers.
     """
     folder = None if cache_dir is None else cache_dir / digest(key, features.identity())[:24]
     names = ["train", "clean"] + [f"noisy{i}" for i in range(len(rates))]
@@ -60,7 +61,7 @@ def _read(folder: Path, names: Sequence[str]) -> list[Floats] | None:
                     raise ValueError(f"{name}.npy differs from its checksum")
         return [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
     except FileNotFoundError:
-        if not folder.exists():
+        if not (folder / MANIFEST).exists():  # nobody has made it, or somebody is at it
             return None
         problem = "is incomplete"
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -70,21 +71,16 @@ def _read(folder: Path, names: Sequence[str]) -> list[Floats] | None:
 
 
 def _write(folder: Path, arrays: dict[str, Floats]) -> None:
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    damaged = draft.with_suffix(".damaged")
-    try:
-        draft.mkdir(parents=True)
-        sums = {}
-        for name, array in arrays.items():
-            np.save(draft / f"{name}.npy", array, allow_pickle=False)
-            sums[name] = hashlib.sha256((draft / f"{name}.npy").read_bytes()).hexdigest()
-        (draft / MANIFEST).write_text(json.dumps(sums, indent=1))
-        if folder.exists() and _read(folder, list(arrays)) is None:
-            os.rename(folder, damaged)
-        os.rename(draft, folder)
-    except OSError as error:
-        # the folder is there by now (another process made it), or nothing can be written here
-        log.debug("%s not written: %s", folder, error)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(damaged, ignore_errors=True)
+    """The arrays, and last of all what tells that they are complete."""
+    sums = {}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        sums[name] = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        if not keep(folder / f"{name}.npy", partial(_fill, buffer.getvalue())):
+            return
+    keep(folder / MANIFEST, partial(_fill, json.dumps(sums, indent=1).encode()))
+
+
+def _fill(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

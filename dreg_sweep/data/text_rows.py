@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dreg_sweep.data.arrays import map_labels
-from dreg_sweep.data.keep import write_atomically
+from dreg_sweep.data.keep import keep
 from dreg_sweep.data.prepared import PARTS, TextData, text_fingerprint
 from dreg_sweep.data.spec import DatasetSpec, check_options, whole_number
 from dreg_sweep.errors import UserError
@@ -85,7 +85,7 @@ def keep_table(path: Path, rows: TextRows) -> None:
     import pyarrow.parquet as pq
 
     table = pa.table({"text": rows.text, "label": rows.label, "split": rows.split})
-    write_atomically(path, lambda file: pq.write_table(table, file))
+    keep(path, lambda file: pq.write_table(table, file))
 
 
 def text_data(spec: DatasetSpec, rows: TextRows, where: str) -> TextData:

@@ -73,14 +73,17 @@ def plan_cells(cells: Sequence[Cell], settings: SweepSettings, known: Known, sto
 
 
 def declare(cells: Sequence[Cell], known: Known, store: Store) -> None:
-    """Make the cells part of the store's declared grid; writes nothing where they are that already."""
+    """Make the cells and their configurations part of the store; writes nothing where they are that already."""
     columns = ("cell", "config_hash", "data_fingerprint", "code_fingerprint")
     declared: dict[str, Wanted] = {}
     with contextlib.suppress(UserError):  # an unreadable declaration is made anew
         declared = {key: Wanted(*rest) for key, *rest in zip(*store.declared(columns).values(), strict=True)}
+    by_hash = {cell.config_hash: cell for cell in cells}
+    warnings = store.keep_configs(by_hash, lambda one: by_hash[one].config_json)
     if any(declared.get(cell.key) != known.wanted[cell.key] for cell in cells):
-        for warning in store.declare(grid_columns(cells, known.wanted)):
-            print(f"warning: {warning}", file=sys.stderr)
+        warnings += store.declare(grid_columns(cells, known.wanted))
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def check_cells(cells: Sequence[Cell], known: Known, device: str | None, slot: Slot) -> Checked:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dreg_sweep.atomic import whole_file
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import refusals
 
@@ -88,10 +89,8 @@ class Jobs:
             )
 
     def _write(self, names: Sequence[str]) -> None:
-        temporary = self._path.with_suffix(".new")
-        with refusals(self._path):
-            temporary.write_text(json.dumps(names))
-            temporary.replace(self._path)
+        with refusals(self._path), whole_file(self._path) as file:
+            file.write(json.dumps(names).encode())
 
 
 def task_states(name: str) -> Counter[str]:

@@ -1,12 +1,7 @@
-"""A folder of parquet files that appear at once and complete, and may be joined while others read them.
-
-File names are `<sequence>-<digest>.parquet`, or `<sequence>-joined.parquet` for files that were joined; of two
-rows for one cell the later file counts.
-"""
+"""One file of rows: checked as it is read, whole or absent as it is written."""
 
 import contextlib
 import hashlib
-import os
 import stat
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -16,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dreg_sweep.atomic import whole_file
 from dreg_sweep.factors import key_of_before
-from dreg_sweep.store.schema import CELLS_SCHEMA, STATUSES
+from dreg_sweep.store.schema import STATUSES
 
-JOINED = "joined"
 _SCHEMA_DIGEST = b"dreg_sweep.columns"
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged or foreign file raises
 _TYPED_NUMBER = (
@@ -32,68 +27,7 @@ class StoreError(Exception):
     """The results folder cannot be written now (a full disk, a lost mount); the message is one line."""
 
 
-def parquet_files(folder: Path) -> list[Path]:
-    """The parquet files of a folder, earlier ones first; none where it does not exist.
-
-    Regular files and links, wherever those lead: a pipe would keep its reader waiting for ever.
-    """
-    names: list[str] = []
-    with (
-        contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError),
-        os.scandir(folder) as entries,
-    ):
-        names += [e.name for e in entries if e.is_file(follow_symlinks=False) or e.is_symlink()]
-    paths = [folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
-    return sorted(paths, key=lambda path: (sequence_of(path), path.name))  # digests are hexadecimal: < joined
-
-
-def sequence_of(path: Path) -> int:
-    """The sequence number in a file's name, 0 where it has none."""
-    head = path.name.split("-", 1)[0]
-    return int(head) if head.isascii() and head.isdigit() else 0
-
-
-def read_settled(folder: Path, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], dict[Path, str]]:
-    """Tables with these columns of `CELLS_SCHEMA` by file, earlier files first, and why others could not be read.
-
-    Readers take no lock. A file that is joined goes only after its rows stand in the joined one, so a reader who
-    misses a file, or finds a joined one that was not there when it began, looks again. What is missed twice is a
-    link that leads nowhere.
-    """
-    tables: dict[Path, pa.Table] = {}
-    missed: set[Path] = set()
-    while True:
-        problems: dict[Path, str] = {}
-        listed = parquet_files(folder)
-        missed_before = set(missed)
-        for path in listed:
-            if path in tables:
-                continue
-            try:
-                tables[path] = read_rows(path, CELLS_SCHEMA).select(list(columns))  # damage in any column counts
-            except FileNotFoundError as error:
-                problems[path] = error.strerror or first_line(error)
-                missed.add(path)
-            except UNREADABLE as error:
-                problems[path] = first_line(error)
-        if missed == missed_before:
-            newly_joined = [p for p in parquet_files(folder) if p.stem.endswith(JOINED) and p not in set(listed)]
-            if not newly_joined:
-                return {path: tables[path] for path in listed if path in tables}, problems
-
-
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Some columns of one file; those that files of older versions do not have are null.
-
-    Errors: `KeyError` where the file has no column `cell`; pyarrow's own where it is not parquet.
-    """
-    with _opened(path) as file:
-        return _columns_of(file, set(file.schema_arrow.names), columns)
-
-
 def _columns_of(file: pq.ParquetFile, there: Set[str], columns: Sequence[str]) -> pa.Table:
-    if "cell" not in there:
-        raise KeyError("no column called cell")
     table = with_keys_of_now(file.read(columns=[name for name in columns if name in there]))
     for name in columns:
         if name not in there:
@@ -109,7 +43,7 @@ def read_rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = Non
     """
     wanted = schema.names if columns is None else columns
     keys = [name for name in _KEYS if name in schema.names]
-    with _opened(path) as file:
+    with opened(path) as file:
         found = file.schema_arrow
         types = dict(zip(found.names, found.types, strict=True))
         for name in keys:
@@ -156,15 +90,8 @@ def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def latest_rows(tables: Sequence[pa.Table]) -> pa.Table:
-    """The last row of each cell in tables of the same columns, one of them `cell`."""
-    rows = pa.concat_tables(tables).combine_chunks()  # thousands of small ones are slow
-    numbered = pa.table({"cell": rows["cell"], "row": pa.array(range(len(rows)), pa.int64())})
-    last = numbered.group_by("cell", use_threads=False).aggregate([("row", "max")])
-    return rows.take(last["row_max"].sort())
-
-
-def _opened(path: Path) -> pq.ParquetFile:
+def opened(path: Path) -> pq.ParquetFile:
+    """The file, whose pages are checked as they are read. Errors: `UNREADABLE`."""
     if not stat.S_ISREG(path.stat().st_mode):  # or a pipe, which would keep its reader waiting
         raise ValueError("it is not a regular file")
     file = pq.ParquetFile(path, page_checksum_verification=True)
@@ -192,20 +119,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write so that the file is either absent (or the old one) or whole, even when the power fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write so that the file is either absent (or the old one) or whole. Errors: `StoreError`."""
     table = table.replace_schema_metadata({_SCHEMA_DIGEST: schema_digest(table.schema)})
-    with refusals(path):
-        try:
-            with temporary.open("wb") as file:
-                pq.write_table(
-                    table, file, compression="zstd", write_page_checksum=True, **_encodings(table.schema)
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with refusals(path), whole_file(path) as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True, **_encodings(table.schema))
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreg_sweep.store.files import JOINED, UNREADABLE, parquet_files, read_rows, sequence_of, write_parquet
+from dreg_sweep.store.files import UNREADABLE, read_rows, write_parquet
+from dreg_sweep.store.folder import JOINED, latest, parquet_files, sequence_of
 from dreg_sweep.store.schema import ROWS_A_FILE, SCHEMAS
 
 Owner = tuple[str, str]  # a cell and the hash of the configuration that its rows were made under
+_OWNER = ("cell", "config_hash")
 
 
 def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None = None) -> None:
@@ -26,21 +28,19 @@ def join_files(folder: Path, owners: Mapping[str, Set[Owner]], below: int | None
     proves unreadable are then still to be found in earlier ones.
     """
     for name, schema in SCHEMAS.items():
+        owned: dict[Path, pa.Table] = {}
         rows: dict[Path, int] = {}
-        owned: dict[Path, list[Owner]] = {}
         for path in parquet_files(folder / name):
             if below is None or sequence_of(path) < below:
-                keys = _read(path, schema, ("cell", "config_hash"))
+                keys = _read(path, schema, _OWNER)
                 if keys is not None:
-                    rows[path], owned[path] = len(keys), _owners_in(keys)
-        latest = _latest(owned)
+                    rows[path], owned[path] = len(keys), keys.group_by(_OWNER).aggregate([])
         for batch in reversed(_batches(rows, ROWS_A_FILE[name])):
             tables = {path: table for path in batch if (table := _read(path, schema)) is not None}
-            if len(tables) < len(batch):
-                owned = {path: those for path, those in owned.items() if path in tables or path not in batch}
-                latest = _latest(owned)
-            own = {path: {o for o in owned[path] if o in owners[name] and latest[o] == path} for path in tables}
-            _join(folder / name, tables, own)
+            for path in set(batch).difference(tables):
+                del owned[path]
+            own = dict(zip(owned, latest([*owned.values()], _OWNER), strict=True))
+            _join(folder / name, tables, {path: _owners_in(own[path]) & owners[name] for path in tables})
 
 
 def _read(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table | None:
@@ -51,16 +51,8 @@ def _read(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -
         return None
 
 
-def _owners_in(keys: pa.Table) -> list[Owner]:
-    distinct = keys.group_by(["cell", "config_hash"]).aggregate([])
-    return list(zip(distinct["cell"].to_pylist(), distinct["config_hash"].to_pylist(), strict=True))
-
-
-def _latest(owned: Mapping[Path, Sequence[Owner]]) -> dict[Owner, Path]:
-    latest: dict[Owner, Path] = {}
-    for path, owners in owned.items():
-        latest |= dict.fromkeys(owners, path)
-    return latest
+def _owners_in(keys: pa.Table) -> set[Owner]:
+    return set(zip(*(keys[name].to_pylist() for name in _OWNER), strict=True))
 
 
 def _batches(rows: Mapping[Path, int], most: int) -> list[list[Path]]:

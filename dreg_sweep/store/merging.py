@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.flat import flat
-from dreg_sweep.store import files
+from dreg_sweep.store import configs, files
+from dreg_sweep.store.folder import JOINED, latest, parquet_files, read_settled
 from dreg_sweep.store.runners import runners, sole_runner
 from dreg_sweep.store.schema import CELLS_SCHEMA, GRID_SCHEMA, ROWS_A_FILE, SCHEMAS, STATUSES
 
 _MADE_UNDER = ("config_hash", "data_fingerprint", "code_fingerprint")  # what is not known contradicts nothing
-# The hash speaks for config; two environments may well give equal results.
-_NO_RESULT = ("cell", "config", "seconds", "device", "code_version", "torch_version", "environment")
+# Two environments may well give equal results.
+_NO_RESULT = ("cell", "seconds", "device", "code_version", "torch_version", "environment")
 _OF_BEFORE = "^[0-9a-f]{16}$"  # fingerprints of code that name no versions, and so contradict nothing
 _RESULT = tuple(name for name in CELLS_SCHEMA.names if name not in (*_MADE_UNDER, *_NO_RESULT))
 _NAMED_AT_MOST = 3  # differences of one cell
@@ -98,7 +99,7 @@ def _appearing(out: Path) -> Iterator[Path]:
         try:
             with files.refusals(out):
                 (building / "grid.parquet").unlink(missing_ok=True)
-                for name in SCHEMAS:
+                for name in (*SCHEMAS, configs.FOLDER):
                     shutil.rmtree(building / name, ignore_errors=True)  # of a merge that was killed
                     (building / name).mkdir()
             yield building
@@ -117,24 +118,17 @@ def _appearing(out: Path) -> Iterator[Path]:
 
 def _latest_rows(folder: Path, warnings: list[str]) -> pa.Table:
     """The row of each cell that counts."""
-    read, problems = files.read_settled(folder / "cells", CELLS_SCHEMA.names)
-    tables = [CELLS_SCHEMA.empty_table()]
-    for path, table in read.items():
-        try:
-            tables.append(files.typed(table, CELLS_SCHEMA))
-        except pa.ArrowException as error:
-            problems[path] = files.first_line(error)
+    read, problems = read_settled(folder / "cells", CELLS_SCHEMA.names)
     for path, reason in problems.items():
         warnings.append(f"{path} is not a readable cells file ({reason}); its cells count as missing")
-    rows = pa.concat_tables(tables).combine_chunks()  # thousands of small ones are slow
-    return rows.filter(_lowest(rows["cell"], np.arange(len(rows), 0, -1)))
+    return pa.concat_tables([CELLS_SCHEMA.empty_table(), *latest([*read.values()], one_row=True)])
 
 
 def _declared(folder: Path) -> pa.Table:
     """The declared cells. Where they cannot be read a merge is refused: half a grid would pass for complete."""
     path = folder / "grid.parquet"
     try:
-        return files.typed(files.read_columns(path, GRID_SCHEMA.names), GRID_SCHEMA)
+        return files.read_rows(path, GRID_SCHEMA)
     except FileNotFoundError:
         return GRID_SCHEMA.empty_table()
     except files.UNREADABLE as error:
@@ -165,7 +159,8 @@ def _refuse_conflicts(rows: pa.Table, folders: Sequence[Path], what: str, result
     if cells := set().union(*found.values()):
         first = next(cell for cell in rows["cell"].to_pylist() if cell in cells)
         columns = [[name for name in names if first in found[name]] for names in (_MADE_UNDER, results)]
-        words = _words(rows.filter(pc.equal(rows["cell"], first)).to_pylist(), columns[0] or columns[1], folders)
+        of_first = rows.filter(pc.equal(rows["cell"], first)).to_pylist()
+        words = _words(of_first, columns[0] or columns[1], folders, _configs(folders, of_first))
         raise UserError(
             f"{len(cells)} {what}{' conflicts' if len(cells) == 1 else 's conflict'}, for example {first}: "
             f"{'; '.join(words[:_NAMED_AT_MOST])}{'; …' if len(words) > _NAMED_AT_MOST else ''}. "
@@ -188,7 +183,18 @@ def _contradicted(rows: pa.Table, columns: Sequence[str], mode: str) -> dict[str
     }
 
 
-def _words(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], folders: Sequence[Path]) -> list[str]:
+def _configs(folders: Sequence[Path], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Hash → configuration (JSON) of these rows, as far as the folders know it."""
+    hashes = {row["config_hash"] for row in rows}
+    return {one: text for folder in folders for one, text in configs.read_configs(folder).of(hashes).items()}
+
+
+def _words(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    folders: Sequence[Path],
+    by_hash: Mapping[str, str],
+) -> list[str]:
     """How the rows of one cell differ in some columns, for example `clean_correct 9120 in A, 9133 in B`."""
     words = []
     for name in columns:
@@ -196,8 +202,9 @@ def _words(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], folders: S
         told = [row for row in rows if (row[name] is not None if by_all else row["status"] != "failed")]
         one, other = told[0], next(row for row in told if str(row[name]) != str(told[0][name]))
         old, new = ({name: row[name]} for row in (one, other))
-        if name == "config_hash" and (fields := _fields(one["config"])) != (others := _fields(other["config"])):
-            old, new = fields, others
+        if name == "config_hash":
+            fields, others = (_fields(by_hash.get(row["config_hash"])) for row in (one, other))
+            old, new = (fields, others) if fields != others else (old, new)
         a, b = folders[one["folder"]], folders[other["folder"]]
         for field in {**old, **new}:
             if (before := old.get(field)) != (after := new.get(field)):
@@ -220,12 +227,20 @@ def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Pat
     for name in (name for name in SCHEMAS if name != "cells"):
         parts = _batches(_belonging(name, kept, folders, warnings), ROWS_A_FILE[name])
         for last_of_these, table in enumerate(parts, start=1):
-            files.write_parquet(building / name / f"{last_of_these:08d}-{files.JOINED}.parquet", table)
+            files.write_parquet(building / name / f"{last_of_these:08d}-{JOINED}.parquet", table)
             last = max(last, last_of_these)
     starts = range(0, len(kept), ROWS_A_FILE["cells"])
     for number, start in enumerate(starts, start=max(1, last - len(starts) + 1)):
         cells = kept.select(CELLS_SCHEMA.names).slice(start, ROWS_A_FILE["cells"])
-        files.write_parquet(building / "cells" / f"{number:08d}-{files.JOINED}.parquet", cells)
+        files.write_parquet(building / "cells" / f"{number:08d}-{JOINED}.parquet", cells)
+    made_under = pa.concat_tables([kept.select(["config_hash"]), grid.select(["config_hash"])])["config_hash"]
+    known: dict[str, str] = {}
+    for folder in folders:
+        found = configs.read_configs(folder)
+        if found.problem:
+            warnings.append(f"{configs.configs_file(folder)} is not readable ({found.problem}); it is left out")
+        known |= found.of(made_under.unique().drop_null().to_pylist())
+    configs.write_configs(building, configs.read_configs(building), known)
     if len(grid):
         others = [name for name in GRID_SCHEMA.names if name != "cell"]
         # The first value that is known: a machine without the data may have declared the cells, too.
@@ -235,24 +250,40 @@ def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Pat
 
 
 def _belonging(name: str, kept: pa.Table, folders: Sequence[Path], warnings: list[str]) -> Iterator[pa.Table]:
-    """The rows of the kept cells in one folder, whole cells at a time, each from the folder of its cell."""
+    """The rows of the kept cells in one folder, whole cells at a time.
+
+    Each from the folder of its cell; where they cannot be read there, from any other that has them.
+    """
     having = kept.select(["cell", "config_hash", "folder"]).filter(
         pc.is_in(kept["status"], pa.array(STATUSES[name]))
     )
+    left: set[str] = set()
     for i, folder in enumerate(folders):
         wanted = set(_owners(having.filter(pc.equal(having["folder"], i))).to_pylist()) - {None}
-        for path in reversed(files.parquet_files(folder / name)):  # what a later file has is wanted no more
-            try:
-                table = files.typed(files.read_columns(path, SCHEMAS[name].names), SCHEMAS[name])
-            except FileNotFoundError:
-                raise UserError(f"{path} went away: a sweep began there; merge when it has ended") from None
-            except files.UNREADABLE as error:
-                reason = files.first_line(error)
-                warnings.append(f"{path} is not a readable {name} file ({reason}); its rows are left out")
-                continue
-            owners = _owners(table)
-            own = wanted.intersection(owners.unique().to_pylist())
-            wanted -= own
+        yield from _taken(folder / name, wanted, warnings)
+        left |= wanted
+    for folder in folders:
+        yield from _taken(folder / name, left, [])
+
+
+def _taken(folder: Path, wanted: set[str], warnings: list[str]) -> Iterator[pa.Table]:
+    """The rows of some owners (see `_owners`), who leave the set when their rows are found."""
+    schema = SCHEMAS[folder.name]
+    for path in reversed(parquet_files(folder)):  # what a later file has is wanted no more
+        if not wanted:
+            return
+        try:
+            table = files.read_rows(path, schema)
+        except FileNotFoundError:
+            raise UserError(f"{path} went away: a sweep began there; merge when it has ended") from None
+        except files.UNREADABLE as error:
+            reason = files.first_line(error)
+            warnings.append(f"{path} is not a readable {folder.name} file ({reason}); its rows are left out")
+            continue
+        owners = _owners(table)
+        own = wanted.intersection(owners.unique().to_pylist())
+        wanted -= own
+        if own:
             yield table.filter(pc.is_in(owners, pa.array(list(own), pa.string())))
 
 

@@ -2,14 +2,14 @@
 
     cells/    one row a cell             noise/    one row a cell × severity
     history/  one row a cell × epoch     fits/     one row a cell × place, of regressions
-    grid.parquet   the declared cells
+    configs/  one row a configuration    grid.parquet   the declared cells
 
 A stack's other files appear before its cells/ file, so a row in cells/ has all that belongs to it.
 """
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,9 @@ import pyarrow.compute as pc
 
 from dreg_sweep.environment import told_by
 from dreg_sweep.errors import UserError
-from dreg_sweep.store.files import (
-    JOINED,
-    UNREADABLE,
-    first_line,
-    latest_rows,
-    parquet_files,
-    read_columns,
-    read_settled,
-    refusals,
-    sequence_of,
-    typed,
-    write_parquet,
-)
+from dreg_sweep.store.configs import FOLDER, configs_file, read_configs, write_configs
+from dreg_sweep.store.files import UNREADABLE, first_line, read_rows, refusals, write_parquet
+from dreg_sweep.store.folder import JOINED, latest, parquet_files, read_settled, sequence_of
 from dreg_sweep.store.joining import join_files
 from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
@@ -75,7 +65,7 @@ class Store:
     def create(self) -> None:
         """Make the folder writable or raise `UserError` saying why it is not."""
         try:
-            for name in SCHEMAS:
+            for name in (*SCHEMAS, FOLDER):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             probe = self.folder / ".writable"
             probe.touch()
@@ -91,7 +81,7 @@ class Store:
         """
         tables, unreadable = read_settled(self.cells, _INDEX_COLUMNS)
         found: dict[str, StoredCell] = {}
-        for path, table in tables.items():
+        for path, table in zip(tables, latest([*tables.values()], one_row=True), strict=True):
             sequence = sequence_of(path)
             keys, *columns = (table[name].to_pylist() for name in _INDEX_COLUMNS)
             for key, values in zip(keys, zip(*columns, strict=True), strict=True):
@@ -114,17 +104,28 @@ class Store:
             path.rename(target)
         return f"; moved to {target}"
 
-    def configs(self, cells: Collection[str]) -> dict[str, str]:
-        """The configuration (JSON) under which the latest row of each of these cells was made."""
-        found: dict[str, str] = {}
-        if cells:
-            for table in read_settled(self.cells, ("cell", "config"))[0].values():
-                found |= _configs_in(table, cells)
-        return found
+    def configs(self, hashes: Collection[str]) -> dict[str, str]:
+        """The configurations (JSON) with these hashes, as far as they are known."""
+        return read_configs(self.folder).of(hashes) if hashes else {}
 
-    def declared_configs(self, cells: Collection[str]) -> dict[str, str]:
-        """The configuration (JSON) of each of these cells in the declared grid."""
-        return _configs_in(self._declared(("cell", "config")), cells) if cells else {}
+    def keep_configs(self, hashes: Collection[str], config_of: Callable[[str], str]) -> list[str]:
+        """Keep the configurations (JSON) with these hashes, and those that stand in files written before.
+
+        Returns a line, to be printed, on a damaged file.
+        """
+        known, lines = read_configs(self.folder), []
+        if known.problem:
+            path = configs_file(self.folder)
+            lines = [f"{path} is not readable ({known.problem}){self._set_aside(path)}; it is made anew"]
+        new = set(hashes).difference(known.table["config_hash"].to_pylist())
+        write_configs(self.folder, known, {one: config_of(one) for one in hashes if one in new})
+        return lines
+
+    def _keep_inline(self) -> None:
+        """Keep the configurations that stand in files written before, which are about to go."""
+        known = read_configs(self.folder)
+        if not known.problem:
+            write_configs(self.folder, known, {})
 
     def next_sequence(self) -> int:
         """A sequence number above all that stand in the folders."""
@@ -164,6 +165,7 @@ class Store:
         be written; None where nothing trains.
         """
         current, _ = self.index()
+        self._keep_inline()  # files that hold some are joined into one without
         wanted = {
             folder: {(key, row.config_hash) for key, row in current.items() if row.status in statuses}
             for folder, statuses in STATUSES.items()
@@ -188,7 +190,8 @@ class Store:
         except UNREADABLE as error:
             damage = first_line(error)
             stored, _ = read_settled(self.cells, GRID_SCHEMA.names)
-            before = latest_rows([GRID_SCHEMA.empty_table(), *stored.values()])
+            before = pa.concat_tables([GRID_SCHEMA.empty_table(), *latest([*stored.values()], one_row=True)])
+        self._keep_inline()  # a grid that holds some gives way to one without
         others = before.filter(pc.invert(pc.is_in(before["cell"], declared["cell"].combine_chunks())))
         grid = pa.concat_tables([others, declared])
         if not damage:
@@ -209,7 +212,7 @@ class Store:
         schema = pa.schema([GRID_SCHEMA.field(name) for name in columns])
         if not os.path.lexists(self.grid):
             return schema.empty_table()
-        return typed(read_columns(self.grid, columns), schema)
+        return read_rows(self.grid, schema)
 
     def declared(self, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Some columns of the declared cells; empty lists where nothing was declared."""
@@ -230,9 +233,3 @@ def _refuse_unknown_columns(folder: str, rows: Sequence[Mapping[str, Any]], sche
         raise ValueError(
             f"{folder}/ has no column called {', '.join(unknown)}; its columns are in store/schema.py"
         )
-
-
-def _configs_in(table: pa.Table, cells: Collection[str]) -> dict[str, str]:
-    """Empty for a cell that has none."""
-    some = table.filter(pc.is_in(table["cell"], pa.array(list(cells), pa.string())))
-    return dict(zip(some["cell"].to_pylist(), some["config"].fill_null("").to_pylist(), strict=True))

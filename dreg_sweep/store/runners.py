@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dreg_sweep.atomic import whole_file
 from dreg_sweep.errors import UserError
 from dreg_sweep.store.files import refusals
 
@@ -58,11 +59,10 @@ class Presence:
         if list(cells) != self._cells:
             self._cells = list(cells)
             entry = {**asdict(self._runner), "cells": self._cells}
-            temporary = self._path.with_suffix(".new")
             with refusals(self._path):
                 self._folder.mkdir(exist_ok=True)
-                temporary.write_text(json.dumps(entry))
-                temporary.replace(self._path)
+                with whole_file(self._path) as file:
+                    file.write(json.dumps(entry).encode())
         elif now - self._beaten > BEAT:
             with refusals(self._path):
                 os.utime(self._path)
@@ -81,7 +81,8 @@ def sole_runner(folder: Path) -> Iterator[Presence]:
     with _locked(folder, fcntl.LOCK_EX, patience=1.0):  # whoever asks who is at work holds it for a moment
         if others := runners(folder, locked=True):
             raise _in_use(folder, others)
-        for leftover in (*folder.glob("*/.*.parquet.*"), *folder.glob(".runners/*")):  # of runners that died
+        # Of runners that died: files they were writing, and their entries.
+        for leftover in (*folder.glob("**/.*.parquet.*"), *folder.glob(".runners/*")):
             with contextlib.suppress(OSError):  # a folder, say: nobody's entry
                 leftover.unlink(missing_ok=True)
         yield from _present(folder, sole=True)

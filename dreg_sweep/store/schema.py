@@ -28,9 +28,9 @@ CELLS_SCHEMA = pa.schema(
         ("torch_version", pa.string()),
         ("environment", pa.string()),
         ("error", pa.string()),
-        ("config", pa.string()),
     ]
 )
+CONFIGS_SCHEMA = pa.schema([("config_hash", pa.string()), ("config", pa.string())])
 _OWNER = [CELLS_SCHEMA.field(name) for name in ("cell", "config_hash")]  # the id of the cell that a row belongs to
 NOISE_SCHEMA = pa.schema(
     [
@@ -75,7 +75,7 @@ FITS_SCHEMA = pa.schema(
     ]
 )
 GRID_SCHEMA = pa.schema(
-    [*_IDENTITY, *(CELLS_SCHEMA.field(name) for name in ("data_fingerprint", "code_fingerprint", "config"))]
+    [*_IDENTITY, *(CELLS_SCHEMA.field(name) for name in ("data_fingerprint", "code_fingerprint"))]
 )
 
 SCHEMAS = {  # by folder, cells last

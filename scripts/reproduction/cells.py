@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from dreg_sweep.errors import UserError
-from dreg_sweep.store.files import latest_rows, read_settled
+from dreg_sweep.store.configs import read_configs
+from dreg_sweep.store.folder import latest, read_settled
 from dreg_sweep.store.schema import CELLS_SCHEMA
 
 STANDARD_DEVIATIONS = 4.0
@@ -85,8 +87,9 @@ def read_cells(folder: Path) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read ({reason})")
     if not tables:
         raise UserError(f"{folder} holds no rows: there is no parquet file in {folder / 'cells'}")
-    frame: pd.DataFrame = latest_rows(list(tables.values())).to_pandas()
-    return frame.set_index("cell").sort_index()
+    frame: pd.DataFrame = pa.concat_tables(latest(list(tables.values()), one_row=True)).to_pandas()
+    texts: dict[str, str] = read_configs(folder).of(frame["config_hash"].dropna().unique())
+    return frame.assign(config=frame["config_hash"].map(texts)).set_index("cell").sort_index()
 
 
 def compare_cells(run: pd.DataFrame, published: pd.DataFrame, standard_deviations: float | None) -> CellReport:

@@ -13,8 +13,8 @@ from dreg_sweep.errors import UserError
 from dreg_sweep.factors import CROSSED
 from dreg_sweep.store.schema import CELLS_SCHEMA
 
-COLUMNS = tuple(CELLS_SCHEMA.names)
-TEXT = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.string())
+COLUMNS = (*CELLS_SCHEMA.names, "config")  # the last one stands in configs/, and in files written before
+TEXT = (*(field.name for field in CELLS_SCHEMA if field.type == pa.string()), "config")
 WHOLE = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.int64())
 NUMBER = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.float64())
 FLAG = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.bool_())

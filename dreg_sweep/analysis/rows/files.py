@@ -17,7 +17,7 @@ from dreg_sweep.analysis.rows.columns import COLUMNS, TEXT
 from dreg_sweep.analysis.rows.dialect import DECIMAL_COMMA, dialect_of
 from dreg_sweep.analysis.rows.spelling import renamed, trimmed, visible
 from dreg_sweep.errors import UserError
-from dreg_sweep.store.files import JOINED, UNREADABLE, first_line, parquet_files
+from dreg_sweep.store.folder import parquet_files, settled
 
 T = TypeVar("T")
 
@@ -128,32 +128,11 @@ def read_folder(folder: Path, read: Callable[[Path], T], warnings: list[str]) ->
 
     In a folder with files named as the store names them (`<sequence>-<digest>.parquet`) only those count; else
     every parquet and CSV file does. Files beside the store's, and those that cannot be read, add a line each kind
-    to `warnings`. Errors: `UserError` where nothing can be read, or what `read` raises beside `UNREADABLE`.
-
-    A sweep that goes on may join files meanwhile. It removes one only after its rows stand in the joined file,
-    which is last in order of all whose rows it takes. So a reader who misses one, or finds a joined one that was
-    not there when it began, looks again; and drops nothing of what it has read, for a joined file may have taken
-    the rows of another after it was read itself.
+    to `warnings`. A sweep may join files meanwhile, see `settled`. Errors: `UserError` where nothing can be read, or
+    what `read` raises beside `UNREADABLE`.
     """
-    tables: dict[Path, T] = {}
-    missed: set[Path] = set()
-    while True:
-        problems: dict[Path, str] = {}
-        listed = _listed(folder)
-        missed_before = set(missed)
-        for path in listed.files:
-            if path in tables:
-                continue
-            try:
-                tables[path] = read(path)
-            except FileNotFoundError as error:
-                problems[path] = error.strerror or first_line(error)
-                missed.add(path)
-            except UNREADABLE as error:
-                problems[path] = first_line(error)
-        joined = {path for path in parquet_files(folder) if path.stem.endswith(f"-{JOINED}")}
-        if missed == missed_before and joined <= {*listed.files}:
-            break
+    tables, problems = settled(lambda: _listed(folder).files, read)
+    listed = _listed(folder)
     if listed.others:
         warnings.append(f"{folder}: left out {_some(listed.others)}, not named <sequence>-<digest>.parquet")
     if problems:
@@ -164,7 +143,7 @@ def read_folder(folder: Path, read: Callable[[Path], T], warnings: list[str]) ->
         raise UserError(f"{folder} holds no rows: none of its {len(problems)} {kind} can be read ({reason})")
     if not tables:
         raise UserError(_nothing(folder))
-    return {path: tables[path] for path in sorted(tables, key=_place)}, listed.numbered
+    return tables, listed.numbered
 
 
 def _listed(folder: Path) -> _Listing:
@@ -174,12 +153,6 @@ def _listed(folder: Path) -> _Listing:
     if stored:
         return _Listing(stored, True, [path for path in visible if not STORE_NAME.fullmatch(path.name)])
     return _Listing([*files, *(path for path in visible if is_csv(path))], False)
-
-
-def _place(path: Path) -> tuple[int, str]:
-    """By which the store orders its files: the sequence number, then the name."""
-    match = STORE_NAME.fullmatch(path.name)
-    return int(match[1]) if match else -1, path.name
 
 
 def _nothing(folder: Path) -> str:

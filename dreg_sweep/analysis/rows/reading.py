@@ -27,11 +27,12 @@ from dreg_sweep.analysis.rows.columns import (
     with_numbers,
 )
 from dreg_sweep.analysis.rows.files import is_csv, opened, read_folder
-from dreg_sweep.analysis.rows.settings import as_categorical, without_seed
+from dreg_sweep.analysis.rows.settings import as_categorical, with_configs, without_seed
 from dreg_sweep.analysis.rows.spelling import refuse_blank_twins
 from dreg_sweep.errors import UserError
 from dreg_sweep.factors import CROSSED, FACTORS
 from dreg_sweep.store.files import UNREADABLE, first_line, read_rows, with_keys_of_now
+from dreg_sweep.store.folder import latest, that_count
 from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def load_cells(
     warnings: list[str] = []
     with _frugal_memory():
         read = partial(_read, columns=columns, needed=MINIMAL, brief=brief, measure=measure, notices=warnings)
-        frame = _framed(_rows(path, read, warnings), COLUMNS)
+        frame = _framed(with_configs(_rows(path, read, warnings), _home(path), brief, warnings), COLUMNS)
     if frame.empty:
         raise UserError(f"{path} has no rows")
     _check(frame, path)
@@ -121,8 +122,9 @@ def load_fits(path: str | Path) -> pd.DataFrame | None:
 def load_declared(path: str | Path, *, brief: bool = False) -> pd.DataFrame | None:
     """One row a declared cell: what `grid.parquet` of a results folder holds, typed as in `load_cells`.
 
-    path: the folder or its `cells/`. Columns as in the store's `GRID_SCHEMA`; brief as in `load_cells`. None for
-    a single file, where nothing is declared, and, with a warning logged, where the declaration is damaged.
+    path: the folder or its `cells/`. Columns as in the store's `GRID_SCHEMA`, and `config`; brief as in
+    `load_cells`. None for a single file, where nothing is declared, and, with a warning logged, where the declaration
+    is damaged.
     """
     home = _home(Path(path))
     grid = home and home / "grid.parquet"
@@ -133,7 +135,8 @@ def load_declared(path: str | Path, *, brief: bool = False) -> pd.DataFrame | No
     except (*UNREADABLE, UserError) as error:
         log.warning(f"{grid} is not readable ({first_line(error)}); which cells were declared is not known")
         return None
-    names = [name for name in GRID_SCHEMA.names if name in COLUMNS]
+    table = with_configs(table, home, brief, [])
+    names = [name for name in (*GRID_SCHEMA.names, "config") if name in COLUMNS]
     return with_defaults(_framed(table.select([name for name in names if name in table.column_names]), names))
 
 
@@ -244,28 +247,11 @@ def _current(folder: Path, read: Callable[[Path], pa.Table], warnings: list[str]
     tables = list(found.values())
     if not numbered or not any("cell" in table.column_names for table in tables):
         return tables
-    columns = [
-        table["cell"] if "cell" in table.column_names else _nulls(len(table), pa.large_string())
+    named = [
+        table if "cell" in table.column_names else table.append_column("cell", _nulls(len(table), pa.string()))
         for table in tables
     ]
-    cells = pa.chunked_array(
-        [chunk for column in columns for chunk in column.cast(pa.large_string()).chunks], pa.large_string()
-    )
-    codes, _ = pd.factorize(pd.Series(pd.arrays.ArrowStringArray(cells)))
-    return _latest(tables, np.asarray(codes))
-
-
-def _latest(tables: Sequence[pa.Table], owners: np.ndarray) -> list[pa.Table]:
-    """Of each owner the rows in the last table that has any; owners: a number ≥ 0 a row, or -1 for none."""
-    sizes = [len(table) for table in tables]
-    places = np.repeat(np.arange(len(tables)), sizes)
-    last = np.zeros(owners.max(initial=-1) + 2, dtype=places.dtype)
-    np.maximum.at(last, owners, places)
-    keep = (owners < 0) | (places == last[owners])
-    parts = np.split(keep, np.cumsum(sizes)[:-1])
-    return [
-        table if part.all() else table.filter(pa.array(part)) for table, part in zip(tables, parts, strict=True)
-    ]
+    return latest(named)
 
 
 def _belonging(path: Path, name: str) -> pd.DataFrame | None:
@@ -288,7 +274,8 @@ def _belonging(path: Path, name: str) -> pd.DataFrame | None:
     owners = _owners(cells, pa.concat_tables(tables))
     parts = np.split(owners, np.cumsum([len(table) for table in tables])[:-1])
     kept = [table.filter(pa.array(part >= 0)) for table, part in zip(tables, parts, strict=True)]
-    table = pa.concat_tables(_latest(kept, owners[owners >= 0]))
+    counting = that_count([len(table) for table in kept], owners[owners >= 0])
+    table = pa.concat_tables(table.filter(mask) for table, mask in zip(kept, counting, strict=True))
     place = _owners(cells, table)
     for level in (level for level in _LEVELS if level in cells.column_names):
         table = table.append_column(level, cells[level].combine_chunks().take(pa.array(place)))

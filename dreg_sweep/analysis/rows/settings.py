@@ -1,11 +1,14 @@
 """Configurations of many rows, told apart by their texts: cells that differ in the seed alone share one."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from dreg_sweep.store.configs import configs_file, read_configs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +35,32 @@ def without_seed(configs: pa.Array) -> pa.DictionaryArray:
     """
     texts = pc.replace_substring_regex(configs, _FIRST, r"\1")
     return pc.replace_substring_regex(texts, _LAST, r"\1").dictionary_encode()
+
+
+def with_configs(rows: pa.Table, home: Path | None, brief: bool, warnings: list[str]) -> pa.Table:
+    """The rows with the configurations that their results folder keeps by hash, where they have none of their own.
+
+    home: the folder, None for other files. brief: without seeds, see `without_seed`. A file of configurations that
+    cannot be read adds a line to `warnings`.
+    """
+    if home is None or "config_hash" not in rows.column_names or not configs_file(home).exists():
+        return rows
+    own = rows["config"] if "config" in rows.column_names else None
+    if own is not None and not own.null_count:
+        return rows
+    stored = read_configs(home, inline=False)
+    if stored.problem:
+        lost = "settings without a column are not known"
+        warnings.append(f"{configs_file(home)} is not readable ({stored.problem}); {lost}")
+    texts = stored.table["config"].combine_chunks().cast(pa.large_string())
+    hashes = stored.table["config_hash"].combine_chunks()
+    place = pc.index_in(rows["config_hash"].cast(pa.string()), hashes)
+    found = pa.chunked_array([(without_seed(texts) if brief else texts).take(place.combine_chunks())])
+    if own is None:
+        return rows.append_column("config", found)
+    both = pc.coalesce(own.cast(pa.large_string()), found.cast(pa.large_string()))
+    number = rows.column_names.index("config")
+    return rows.set_column(number, "config", both.dictionary_encode() if brief else both)
 
 
 def shared(configs: "pd.Series[Any]") -> "pd.Series[Any]":
