@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_AGAIN = 0.5  # seconds
+
 
 class Interrupted(BaseException):
     """A signal asked the command to end. Like KeyboardInterrupt it is no error that anything may handle."""
@@ -20,7 +22,8 @@ class Interrupted(BaseException):
 def signals_interrupt() -> Iterator[None]:
     """Within the block the first SIGINT, SIGTERM or SIGHUP raises `Interrupted`; later ones are ignored.
 
-    A SIGHUP that is ignored already (by nohup) stays so.
+    Some libraries catch whatever is raised while they are imported. So an exception that nobody is handling any more
+    is raised again, until it leaves the block. A SIGHUP that is ignored already (by nohup) stays so.
     """
     asked = [signal.SIGINT, signal.SIGTERM]
     asked += [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
@@ -28,11 +31,26 @@ def signals_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for handled in asked:
             signal.signal(handled, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, lambda *_: _raise_unless_handled(number))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         raise Interrupted(number)
 
     for handled in asked:
         signal.signal(handled, interrupt)
-    yield
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _raise_unless_handled(number: int) -> None:
+    """`Interrupted`, unless one is under way: what is being handled is that one, or came up meanwhile."""
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, Interrupted):
+            return
+        error = error.__context__
+    raise Interrupted(number)
 
 
 def to_go_on() -> str:

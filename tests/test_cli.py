@@ -162,6 +162,36 @@ def test_an_interruption_before_training_is_one_line_too(number, after, tmp_path
     assert line.startswith("dreg-sweep: interrupted; ")
 
 
+SWALLOWING = """
+import os, signal, time
+from dreg_sweep.interruption import Interrupted, signals_interrupt
+cleaned = False
+try:
+    with signals_interrupt():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except BaseException:  # as some libraries have it
+            pass
+        try:
+            time.sleep(20)
+            print("lost")
+        finally:
+            time.sleep(1.5)  # not interrupted again
+            cleaned = True
+except Interrupted as interruption:
+    print(interruption.number, cleaned)
+time.sleep(1)
+"""
+
+
+def test_an_interruption_that_a_library_swallows_comes_again():
+    process = subprocess.run(
+        [sys.executable, "-c", SWALLOWING], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert process.stdout == "2 True\n"
+
+
 SLOW = ("seed=0,1,2,3", "stack_size=1", "slots=2", "epochs=60", "results_dir=r")
 
 

@@ -183,12 +183,12 @@ def test_a_version_beside_a_failed_cell_is_still_a_reason_for_other_bits(rows_on
     def change(frame):
         names = ["torch_version", "device", "code_fingerprint"]
         frame.loc[frame["cell"] == "digits/relu/dreg/s0", names] = None
-        frame.loc[frame["cell"] == "digits/relu/dreg/s1", names] = ["1.0", "cuda", "0" * 16]
+        frame.loc[frame["cell"] == "digits/relu/dreg/s1", names] = ["1.0", "cuda", "engine=0"]
 
     doctor(rows_only / "runs/quickstart", change)
     first = compare(rows_only).stdout.splitlines()[0]
     assert first.startswith("bits may differ: trained on cuda; rows of the run were made with torch 1.0, ")
-    assert first.endswith("; 1 cells were trained by other code")
+    assert first.endswith("; 1 cells were trained by other code (engine 1 → 0)")
 
 
 @pytest.mark.parametrize(("by", "code"), [(1, 0), (90, 1)])
@@ -235,14 +235,18 @@ def test_another_configuration_is_named_by_its_keys(checkout):
 def test_rows_of_before_a_key_are_what_cells_were_then(rows_only, precision, told):
     """Configurations without `precision` were all of float32."""
 
+    (path,) = (rows_only / "results/quickstart/configs").glob("*.parquet")
+    known = pd.read_parquet(path).set_index("config_hash")["config"]
+
     def older(frame):
-        configs = [json.loads(text) for text in frame["config"]]
+        """The rows as they were when each held its configuration."""
+        configs = [json.loads(known[one]) for one in frame["config_hash"]]
         for config in configs:
             del config["precision"]
             if precision is not None:
                 config["precision"] = precision
         frame["config"] = [json.dumps(config) for config in configs]
-        frame["config_hash"] = "0" * 16
+        frame["config_hash"] = [f"{number:016}" for number in range(len(frame))]
 
     doctor(rows_only / "results/quickstart", older)
     found = compare(rows_only, "--tolerance", "4")

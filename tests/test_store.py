@@ -278,7 +278,7 @@ def test_readers_see_every_row_while_files_are_joined(store):
         "store = Store(Path(sys.argv[1]))\n"
         "for round in range(30):\n"
         "    for key in range(40):\n"
-        "        row = {'cell': f'c{key + 1}', 'config_hash': 'h', 'status': 'done', 'config': '{}',"
+        "        row = {'cell': f'c{key + 1}', 'config_hash': 'h', 'status': 'done',"
         " 'activation': 'relu', 'regularizer': 'none', 'dataset': 'd', 'seed': key, 'clean_accuracy': 0.5}\n"
         "        store.write_stack(store.next_sequence(), StackRows([row], [], []))\n"
         "        if key % 7 == 0: store.compact()\n"
