@@ -13,6 +13,8 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from dreg_sweep.analysis import signed_rank
@@ -52,10 +54,36 @@ def test_equals_enumeration_with_ties_and_zeros(n, alternative, zeros):
             continue
         p, floor, statistic = enumerate_signs(differences, alternative, zeros)
         nonzero = sum(d != 0 for d in differences)
-        for given in (differences, differences.tolist(), differences / 7):
-            result = signed_rank(given, alternative, zeros)
+        for values in (differences, differences.tolist(), differences / 7):
+            result = signed_rank(values, alternative, zeros)
             assert (result.p, result.floor, result.statistic) == (float(p), float(floor), float(statistic))
             assert (result.n, result.method) == (nonzero if zeros == "wilcox" else n, "exact")
+
+
+@given(
+    st.lists(st.integers(-4, 4), min_size=1, max_size=9).filter(any),
+    st.sampled_from(ALTERNATIVES),
+    st.sampled_from(["wilcox", "pratt"]),
+    st.integers(-1000, 1000),
+    st.randoms(use_true_random=False),
+)
+@settings(deadline=None)
+def test_equals_enumeration_at_any_magnitude_in_any_order(differences, alternative, zeros, power, random):
+    """Of whole numbers, of floats that are these times a power of two, and with one that is 10^300 times as large."""
+    p, floor, statistic = enumerate_signs(differences, alternative, zeros)
+    scaled = [math.ldexp(d, power) for d in differences]
+    random.shuffle(scaled)
+    for given_ones in (differences, scaled):
+        result = signed_rank(given_ones, alternative, zeros)
+        assert (result.p, result.floor, result.statistic) == (float(p), float(floor), float(statistic))
+    mirrored = signed_rank(
+        [-d for d in scaled], {"greater": "less", "less": "greater"}.get(alternative, alternative), zeros
+    )
+    assert (mirrored.p, mirrored.rank_biserial) == (result.p, -result.rank_biserial)
+    exploded = [*differences, 10**300]
+    p, _, statistic = enumerate_signs([*differences, 99], alternative, zeros)
+    result = signed_rank(exploded, alternative, zeros)
+    assert (result.p, result.statistic) == (float(p), float(statistic))
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)

@@ -218,6 +218,19 @@ def test_unreadable_files_are_named_and_their_cells_missing(folder):
     assert all("is not a readable" in line and "\n" not in line for line in result.warnings)
 
 
+@pytest.mark.parametrize("order", [("A", "B"), ("B", "A")])
+def test_noise_that_one_folder_has_lost_comes_from_another(folder, order):
+    """Whichever is named first, and nothing that belongs to another configuration."""
+    folder("A", {"a": DONE, "b": DONE})
+    folder("B", {"a": DONE, "b": DONE, "c": {**DONE, "config_hash": "other"}})
+    (path,) = parquet_files(Path("B") / "noise")
+    path.write_bytes(path.read_bytes()[:-9])
+    found = merged(*order)
+    assert found.cells == 3
+    assert any(f"{path} is not a readable noise file" in line for line in found.warnings) or order == ("A", "B")
+    assert marks("noise") == [("a", "A1"), ("a", "A1"), ("b", "A1"), ("b", "A1")]
+
+
 def test_folders_that_cannot_be_merged_are_refused(folder):
     folder("A", {"a": DONE})
     folder("B", {"b": DONE})

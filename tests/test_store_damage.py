@@ -131,7 +131,7 @@ def test_what_a_killed_stack_left_is_dropped(store):
     assert left == {"noise": joined, "history": [*joined, "00000009-joined.parquet"], "cells": joined}
 
 
-@pytest.mark.parametrize("damage", ["truncated", "folder", "link"])
+@pytest.mark.parametrize("damage", ["truncated", "folder", "link", "null key"])
 def test_a_damaged_declaration_is_set_aside_and_made_anew(store, damage):
     store.write_stack(1, rows("a", "b", config_hash="1"))
     store.write_stack(2, rows("a", config_hash="2"))
@@ -142,6 +142,8 @@ def test_a_damaged_declaration_is_set_aside_and_made_anew(store, damage):
         store.grid.write_bytes(content[:-9])
     elif damage == "folder":
         store.grid.mkdir()
+    elif damage == "null key":
+        pd.DataFrame({"cell": ["a", None], "config_hash": ["2", "1"]}).to_parquet(store.grid)
     else:
         store.grid.symlink_to("nowhere")
     with pytest.raises(UserError, match=r"is not readable .* rerun the sweep"):
