@@ -415,8 +415,8 @@ def test_exact_differences_of_any_size_are_tested():
 
 def test_a_bool_is_the_integer_it_stands_for():
     expected = signed_rank([1, 0, 1])
-    for given in ([True, False, True], np.array([True, False, True]), [np.True_, np.False_, np.True_]):
-        assert signed_rank(given) == expected
+    for values in ([True, False, True], np.array([True, False, True]), [np.True_, np.False_, np.True_]):
+        assert signed_rank(values) == expected
 
 
 def test_result_is_frozen():

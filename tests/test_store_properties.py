@@ -157,7 +157,7 @@ def test_merging_is_a_union_in_any_order(parts, random):
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         folders = []
-        kept = set()  # cells whose noise some folder still has
+        kept: set[str] = set()  # cells whose noise some folder still has
         for number, cells in enumerate(parts):
             store = Store(home / f"f{number}")
             store.create()

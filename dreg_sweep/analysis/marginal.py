@@ -93,15 +93,35 @@ def marginal_column(frame: "pd.DataFrame", column: str, by: Sequence[str] = ()) 
     Returns:
         The means, indexed by `by` in ascending order; one mean under the index 0 where `by` is empty.
     """
+    import pandas as pd
+
     over = [name for name in BLOCK if name not in by]
-    means = frame
-    for place in range(len(over), -1, -1):
-        keys = [*by, *over[:place]]
-        if keys:
-            means = means.groupby(keys, observed=True, sort=True)[column].mean().reset_index()
-    if by:
-        return means.set_index(list(by))[column]
-    return means[[column]].mean().reset_index(drop=True)
+    keys = [*by, *over]
+    rows = frame[frame[keys].notna().all(axis=1)]
+    codes = np.array([_ranks(rows[key]) for key in keys]).reshape(len(keys), len(rows))
+    order = np.lexsort(codes[::-1]) if keys else np.arange(len(rows))
+    codes, values = codes[:, order], rows[column].to_numpy(dtype=float, na_value=np.nan)[order]
+    places = order
+    for count in range(len(keys), len(by) - 1, -1):
+        differs = (codes[:count, 1:] != codes[:count, :-1]).any(axis=0)
+        starts = np.flatnonzero(np.concatenate([[True], differs])[: len(values)])
+        there = ~np.isnan(values)
+        sums, counts = (np.add.reduceat(part, starts) for part in (np.where(there, values, 0.0), there * 1.0))
+        with np.errstate(invalid="ignore"):
+            values = sums / counts
+        codes, places = codes[:, starts], places[starts]
+    if not by:
+        return pd.Series(values, name=column)
+    return pd.Series(values, rows.iloc[places].set_index(list(by)).index, name=column)
+
+
+def _ranks(levels: "pd.Series[Any]") -> np.ndarray:
+    """The place of each row's level in their order."""
+    import pandas as pd
+
+    if isinstance(levels.dtype, pd.CategoricalDtype):
+        return levels.cat.codes.to_numpy()
+    return pd.factorize(levels, sort=True)[0]
 
 
 def seeds_alike(there: np.ndarray) -> bool:

@@ -205,8 +205,8 @@ def comparisons(
                     **({} if test is None else _measures(paired, metric, _scaled(test, paired.denominator))),
                 }
             )
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return _corrected(frame, family, len(grid.metrics))
+    frame = corrected(pd.DataFrame(rows, columns=list(COLUMNS)), family, len(grid.metrics))
+    return frame.astype(dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_NUMBERS, "float64"))
 
 
 def _measures(paired: Pairs, metric: Metric, test: SignedRank) -> dict[str, Any]:
@@ -227,32 +227,41 @@ def _measures(paired: Pairs, metric: Metric, test: SignedRank) -> dict[str, Any]
     }
 
 
-def _corrected(frame: "pd.DataFrame", family: Family, metrics: int) -> "pd.DataFrame":
-    """With Holm's correction inside each unit, side and zero rule, over the declared family.
+def corrected(frame: "pd.DataFrame", family: Family, metrics: int) -> "pd.DataFrame":
+    """Comparisons with Holm's correction inside each unit, side and zero rule, over the declared family.
 
     A test that the data do not allow yet counts as p = 1, so that no p gets smaller because another is missing.
+
+    Args:
+        frame: rows of `comparisons` or some of them, with or without its columns that a correction makes.
+        family: the tests that share a correction.
+        metrics: of the grid; they share it, too, where the family is across metrics.
     """
     import numpy as np
 
-    frame["p_holm"] = frame["floor_holm"] = np.nan
-    frame["family"] = 0
+    values = {column: frame[column].to_numpy(dtype=float, na_value=np.nan) for column in ("p", "floor")}
+    made = {column: np.full(len(frame), np.nan) for column in values}
+    tests = np.zeros(len(frame), dtype=np.int64)
     groups = ["unit", "alternative", "zeros", *([] if family.across_metrics else ["metric"])]
     size = family.size(metrics)
-    member = frame["rival"].isin(family.rivals) & frame["p"].notna()
-    for _, part in frame[member].groupby(groups, sort=False):
+    member = np.flatnonzero(frame["rival"].isin(family.rivals).to_numpy() & ~np.isnan(values["p"]))
+    for places in frame.iloc[member].groupby(groups, sort=False).indices.values():
+        part = member[places]
         absent = [1.0] * (size - len(part))
-        for column, adjusted in (("p", "p_holm"), ("floor", "floor_holm")):
-            corrected = holm([*part[column].astype(float), *absent])
-            frame.loc[part.index, adjusted] = corrected[: len(part)]
-        frame.loc[part.index, "family"] = size
-    alone = frame["family"] == 0
-    frame.loc[alone, "floor_holm"] = frame.loc[alone, "floor"]
-    frame["can_reach"] = frame["floor_holm"].astype(float) <= ALPHA
-    tests = frame["family"].clip(lower=1).tolist()
-    needed = {key: pairs_needed(ALPHA, *key) for key in set(zip(frame["alternative"], tests, strict=True))}
-    frame["pairs_needed"] = [needed[key] for key in zip(frame["alternative"], tests, strict=True)]
-    frame = frame.astype(dict.fromkeys(_WHOLE, "Int64"))
-    return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
+        for column in values:
+            made[column][part] = holm([*values[column][part], *absent])[: len(part)]
+        tests[part] = size
+    floors = np.where(tests == 0, values["floor"], made["floor"])
+    asked = list(zip(frame["alternative"], np.maximum(tests, 1).tolist(), strict=True))
+    needed = {key: pairs_needed(ALPHA, *key) for key in set(asked)}
+    columns: dict[str, Any] = {
+        "p_holm": made["p"],
+        "floor_holm": floors,
+        "family": tests,
+        "can_reach": floors <= ALPHA,
+        "pairs_needed": [needed[key] for key in asked],
+    }
+    return frame.assign(**columns)
 
 
 def primary(frame: "pd.DataFrame", metric: str, **chosen: Any) -> "pd.DataFrame":

@@ -116,7 +116,7 @@ def order_tests(claim: Claim, evidence: Evidence) -> OrderTests | str:
     if tests is None or family is not evidence.family or not whole:
         part = grid if family.across_metrics else replace(grid, metrics=(metric,))
         tests = comparisons(part, claim.method, family)
-    tests = tests.loc[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name), list(_READ)]
+    tests = tests[(tests["zeros"] == PRIMARY_ZEROS) & (tests["metric"] == metric.name)]
     return OrderTests(tests, wanted, metric, family)
 
 
@@ -136,12 +136,6 @@ def _order(claim: Claim, evidence: Evidence) -> list[Row]:
     if isinstance(tests, str):
         return [undecided(*case, tests) for case in settings()]
     return order_rows(tests, settings())
-
-
-_READ = (
-    "unit", "rival", "alternative", "pairs", "mean_difference", "rank_biserial", "p", "p_holm", "floor",
-    "floor_holm", "family",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,8 +184,11 @@ def _ordered(
     here: "pd.DataFrame", wanted: Mapping[Any, str], metric: Metric, unit: str, side: str, correction: str
 ) -> Row:
     found: list[_Comparison] = []
+    by_rival: dict[Any, dict[str, Row]] = {rival: {} for rival in wanted}
+    for row in here[here["rival"].isin(list(wanted))].to_dict("records"):
+        by_rival[row["rival"]][str(row["alternative"])] = {str(name): value for name, value in row.items()}
     for rival, direction in wanted.items():
-        by_side = {str(row["alternative"]): row for row in here[here["rival"] == rival].to_dict("records")}
+        by_side = by_rival[rival]
         if not by_side or not by_side[PRIMARY_SIDE]["pairs"]:
             return undecided(unit, side, correction, f"no pair with {rival}")
         found.append(_compared(by_side, rival, direction, side, correction))

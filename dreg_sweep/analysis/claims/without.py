@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from dreg_sweep.analysis.claims.evidence import Evidence, unit_of
 from dreg_sweep.analysis.claims.reading import Claim, Study
-from dreg_sweep.analysis.claims.verdicts import order_rows, order_tests
+from dreg_sweep.analysis.claims.verdicts import OrderTests, order_rows, order_tests
 from dreg_sweep.analysis.grid import Grid
+from dreg_sweep.analysis.pairing import Family, corrected
 from dreg_sweep.analysis.report.render import Table
 from dreg_sweep.analysis.tables.wording import about, p_values, sentences, text
 
@@ -39,11 +40,11 @@ def verdicts_without_rivals(study: Study, evidence: Evidence) -> "pd.DataFrame":
         tests = None if claim.kind not in ORDERS else order_tests(claim, evidence)
         if tests is None or isinstance(tests, str) or len(tests.wanted) < 2:
             continue
-        every = _judged(claim, evidence, tests.wanted, NOTHING_LEFT_OUT)
+        every = _judged(claim, evidence, tests, tests.wanted, NOTHING_LEFT_OUT)
         rows.append({**every, "changes": False})
         for rival in tests.wanted:
             left = {name: side for name, side in tests.wanted.items() if name != rival}
-            row = _judged(claim, evidence, left, str(rival))
+            row = _judged(claim, evidence, tests, left, str(rival))
             changes = any(row[name] != every[name] for name in ("primary", "seeds"))
             rows.append({**row, "changes": changes})
     names = [
@@ -52,15 +53,16 @@ def verdicts_without_rivals(study: Study, evidence: Evidence) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=names)
 
 
-def _judged(claim: Claim, evidence: Evidence, wanted: dict[Any, str], left_out: str) -> dict[str, Any]:
-    behind = tuple(name for name, side in wanted.items() if side == "less")
-    part = replace(claim, rivals=tuple(wanted), behind=behind)
-    row: dict[str, Any] = {"claim": claim.id, "left_out": left_out}
-    tests = order_tests(part, replace(evidence, family=None))
-    assert not isinstance(tests, str)
+def _judged(
+    claim: Claim, evidence: Evidence, tests: OrderTests, wanted: dict[Any, str], left_out: str
+) -> dict[str, Any]:
+    """The verdicts on the claim as if it spoke of these rivals alone."""
     units = {"primary": unit_of(claim, evidence), "seeds": "seed"}
+    here = tests.frame[tests.frame["unit"].isin(units.values())]
+    part = replace(tests, frame=corrected(here, Family(tuple(wanted)), 1), wanted=wanted)
     settings = [(units[name], side, correction) for name, side, correction in _READINGS]
-    for (name, *_), found in zip(_READINGS, order_rows(tests, settings), strict=True):
+    row: dict[str, Any] = {"claim": claim.id, "left_out": left_out}
+    for (name, *_), found in zip(_READINGS, order_rows(part, settings), strict=True):
         end = "" if name == "primary" else "_seeds"
         row |= {name: found["verdict"], f"decisive{end}": str(found["decisive"]), f"p{end}": found.get("p")}
     return row
