@@ -9,7 +9,7 @@ from dreg_sweep.analysis.command import main
 from dreg_sweep.analysis.pairing import UNITS
 from dreg_sweep.analysis.rows.select import ALL, WHOLE
 from dreg_sweep.analysis.study import read
-from dreg_sweep.analysis.tables.scarcity import advantages, by_size, crossed, lacking, tables, trend
+from dreg_sweep.analysis.tables.scarcity import advantages, by_size, crossed, lacking, shape, tables, trend
 from dreg_sweep.analysis.tables.scarcity_fragility import without_each_dataset
 from tests.grids import grid_of, loaded, made_up
 
@@ -91,6 +91,39 @@ def test_blocks_that_lack_a_size_count_at_no_size(tmp_path):
     for table in (first, second):
         assert "take part: 8 of 18. Left out: 4 blocks of cifar10, 6 blocks of trec6." in table.caption
         assert "Unbalanced: not every regularizer has a result in " in table.caption
+
+
+@pytest.mark.parametrize(
+    ("means", "found"),
+    [
+        ([3, 2, 1], "falls"),
+        ([1, 2, 3], "rises"),
+        ([0.25, -0.67, -1.2, -1.09, -0.64, 0.27], "U"),
+        ([2, 1, 1.5], "U"),
+        ([1, 3, 2], "inverted U"),
+        ([3, 1, 2, 1], "neither"),
+        ([1, 1, 2], "neither"),
+        ([1], "neither"),
+    ],
+)
+def test_the_shape_of_means(means, found):
+    assert shape(means) == found
+
+
+def test_a_parabola_of_gains_is_found_as_one(tmp_path):
+    """With x = log₂(size / 100) the gains in right answers of 1,000 are 40 - 32 x + 12 x²: 40, 20, 24, 52."""
+    gains = {100: 40, 200: 20, 400: 24, 800: 52}
+    rows = pd.concat([at(size, A, lambda d, s: gains[s]) for size in gains], ignore_index=True)
+    grids = grids_of(tmp_path, rows)
+    metric = next(metric for metric in grids[100].metrics if metric.name == "clean")
+    _, tests, (_, table) = tables(grids, metric, "dreg")
+    assert tests["curvature"].tolist() == pytest.approx([1.2] * len(tests))  # 12 of 1,000, in points
+    assert tests["slope"].tolist() == pytest.approx([0.4] * len(tests))  # sum of (x - 1.5) gain / 5
+    assert set(tests["shape"]) == {"U"}
+    assert set(tests["largest_at"]) == {"800"}
+    cells = tests[tests["unit"] == "cell"]
+    assert cells["p_curvature"].tolist() == pytest.approx([2 * 2.0**-18] * len(cells))  # all 18 blocks bend alike
+    assert "U-shaped" in table.caption
 
 
 def test_a_balanced_design_leaves_nothing_out(tmp_path):

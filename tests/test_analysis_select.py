@@ -1,6 +1,7 @@
 """Filters, settings told by configurations, and the order of levels: against row-by-row counterparts."""
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.select import level_name, refuse_hidden_factors, where, with_configured_factors
 from dreg_sweep.analysis.rows.settings import without_seed
+from dreg_sweep.analysis.rows.spelling import condition
 from dreg_sweep.errors import UserError
 from tests.grids import loaded, made_up
 
@@ -108,7 +110,7 @@ def everything():
 
 
 @pytest.mark.parametrize(
-    ("condition", "rows"),
+    ("asked", "rows"),
     [
         ("dataset=a", [0, 3]),
         ("dataset=null", [2]),
@@ -123,19 +125,19 @@ def everything():
         ("widths=[8,8],null", [1, 3]),
     ],
 )
-def test_where_on_any_column(condition, rows):
+def test_where_on_any_column(asked, rows):
     frame = everything().assign(row=range(4))
-    assert where(frame, [condition])["row"].tolist() == rows
+    assert where(frame, [asked])["row"].tolist() == rows
 
 
 def test_where_names_the_levels_there_are():
-    for condition, message in (
+    for asked, message in (
         ("train_size=7", "train_size=7 is unknown; choose one of: 2000, 500, all"),
         ("mixed=7", "mixed=7 is unknown; choose one of: 1, 2.5, null"),
         ("kind=w", "kind=w is unknown; choose one of: x, y, z"),
     ):
         with pytest.raises(UserError, match=f"^{message}$"):
-            where(everything(), [condition])
+            where(everything(), [asked])
 
 
 def test_hidden_factors_are_found_in_any_row():
@@ -195,7 +197,7 @@ def test_where(tmp_path):
     assert len(where(frame, ["seed=0", "seed=2"])) == 24
     assert len(where(frame, ["seed=0,1", "dataset=mnist"])) == 12
     assert len(where(frame, ["strength=1e-3"])) == 36
-    for condition, message in (
+    for asked, message in (
         ("seed", "not of the form factor=level"),
         ("seed=", "not of the form factor=level"),
         ("sede=1", "no such column; choose one of: activation"),
@@ -204,7 +206,7 @@ def test_where(tmp_path):
         ("seed=zero", "seed=zero is unknown"),
     ):
         with pytest.raises(UserError, match=message):
-            where(frame, [condition])
+            where(frame, [asked])
     with pytest.raises(UserError, match="no row meets all of --where seed=0 dataset=sst2"):
         where(frame[~((frame["seed"] == 0) & (frame["dataset"] == "sst2"))], ["seed=0", "dataset=sst2"])
 
@@ -221,10 +223,18 @@ def test_a_setting_that_varies_in_the_configuration_is_named_and_can_be_picked()
     frame, configured = with_configured_factors(plain.assign(strength=None, train_size=None, model="mlp"))
     assert configured == ["model.widths"]
     with pytest.raises(
-        UserError, match=r"model.widths has 2 levels for dataset=digits .*--where model.widths=\[(8, 8|16)\]"
+        UserError, match=r"model.widths has 2 levels for dataset=digits .*--where 'model.widths=\[(8, 8|16)\]"
     ):
         refuse_hidden_factors(frame, configured)
     assert len(where(frame, ["model.widths=[8,8],[16]"])) == 8
     picked = where(frame, ["model.widths=[8,8]"])
     assert len(picked) == 4
     refuse_hidden_factors(picked, configured)
+
+
+@pytest.mark.parametrize("level", ["plain", "a, b", "it's", 'say "so"', "[64, 64]", "$HOME `x`", "two words"])
+def test_a_condition_that_is_offered_can_be_pasted(level):
+    """Through a shell, and through the list of levels that --where takes."""
+    frame = pd.DataFrame({"optimizer": ["other", level]})
+    (told,) = shlex.split(condition("optimizer", level))
+    assert where(frame, [told])["optimizer"].tolist() == [level]

@@ -263,6 +263,8 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
             for place, row in enumerate(here.itertuples())
         ]
         falling = int(((here["slope"] < 0) & (here["smallest"] > 0)).sum())
+        bent = ", ".join(here.loc[here["shape"] == "U", "rival"].astype(str))
+        u_shaped = f"; U-shaped against {bent}" if bent else ""
         rows.append(
             {
                 "unit": unit,
@@ -271,7 +273,7 @@ def _scarcity(claim: Claim, evidence: Evidence) -> list[Row]:
                 "verdict": outcome(fails=fails, holds=holds),
                 **told(
                     falling == len(here),
-                    f"positive and falling with size against {falling} of {len(here)} rivals{note}",
+                    f"positive and falling with size against {falling} of {len(here)} rivals{u_shaped}{note}",
                 ).columns,
                 "evidence": "; ".join(shown),
                 "decisive": here["rival"].iloc[worst],

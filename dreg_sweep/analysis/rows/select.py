@@ -11,7 +11,7 @@ from dreg_sweep.analysis.rows.before import OPTION
 from dreg_sweep.analysis.rows.columns import COLUMNS
 from dreg_sweep.analysis.rows.levels import ordered
 from dreg_sweep.analysis.rows.settings import by_name, shared
-from dreg_sweep.analysis.rows.spelling import quoted, split_levels
+from dreg_sweep.analysis.rows.spelling import condition, quoted, split_levels
 from dreg_sweep.errors import UserError, unknown_level
 from dreg_sweep.factors import CROSSED
 
@@ -31,10 +31,10 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
     condition without "=", an unknown factor or an unknown level; both list the choices.
     """
     wanted: dict[str, list[str]] = {}
-    for condition in conditions:
-        factor, equals, levels = (part.strip() for part in condition.partition("="))
+    for text in conditions:
+        factor, equals, levels = (part.strip() for part in text.partition("="))
         if not equals or not factor or not levels:
-            raise UserError(f"--where {condition} is not of the form factor=level, such as train_size=2000")
+            raise UserError(f"--where {text} is not of the form factor=level, such as train_size=2000")
         if factor not in frame.columns:
             raise unknown_factor(factor, frame)
         whole = _levels(factor, frame[factor])[1]
@@ -55,7 +55,7 @@ def where(frame: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
         keep &= meets
     kept = frame[keep].reset_index(drop=True)
     if kept.empty:
-        asked = " ".join(f"{factor}={','.join(written)}" for factor, written in wanted.items())
+        asked = " ".join(condition(factor, *written) for factor, written in wanted.items())
         raise UserError(f"no row meets all of --where {asked}")
     return kept
 
@@ -150,8 +150,8 @@ def refuse_hidden_factors(frame: "pd.DataFrame", configured: Sequence[str] = ())
             present = _ascending(names[pairs[within] == level].unique())
             if len(present) > 1:
                 raise UserError(
-                    f"{factor} has {len(present)} levels for {within}={level} ({', '.join(present)}); they "
-                    f"are not averaged over: pick one with --where {factor}={present[-1]}"
+                    f"{factor} has {len(present)} levels for {within}={level} ({', '.join(map(quoted, present))}); "
+                    f"they are not averaged over: pick one with --where {condition(factor, present[-1])}"
                 )
 
 
@@ -185,7 +185,8 @@ def refuse_told_apart(frame: "pd.DataFrame", repeated: Collection[tuple[Any, ...
         present = _ascending(_levels(name, rows[name])[1])
         raise UserError(
             f"{len(repeated)} cells (dataset, activation, regularizer, seed) have several rows that {name} tells "
-            f"apart ({', '.join(present)}); it is not averaged over: pick one with --where {name}={present[-1]}"
+            f"apart ({', '.join(map(quoted, present))}); it is not averaged over: pick one with --where "
+            f"{condition(name, present[-1])}"
         )
 
 

@@ -1,6 +1,7 @@
 """How names and levels are spelled: column names in other letters, characters that cannot be seen, and quotes."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Sequence
 
@@ -111,6 +112,11 @@ def quoted(level: str, always: bool = False) -> str:
     if (plain or listed) and not always:
         return level
     return '"' + level.replace('"', '""') + '"'
+
+
+def condition(factor: str, *levels: str) -> str:
+    """`factor=level,level` to be pasted into a shell as it is, behind --where."""
+    return shlex.quote(f"{factor}={','.join(map(quoted, levels))}")
 
 
 def split_levels(text: str) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dreg_sweep.analysis.rows.levels import listed, ordered
 from dreg_sweep.analysis.rows.select import OPTION, untold
+from dreg_sweep.analysis.rows.spelling import condition
 from dreg_sweep.errors import UserError
 from dreg_sweep.factors import COMPARED, FACTORS
 
@@ -58,7 +59,7 @@ class Variants:
     """The variants of all regularizers that have some, each regularizer's in display order; empty without such.
 
     main: regularizer → the variant that stands for it in every table but those that compare variants: the one with
-    the default options, which bears the regularizer's name, or the first where the keys do not tell.
+    the default options, which bears the regularizer's name, or the first where the rows do not tell.
     """
 
     by_level: Mapping[str, Variant] = field(default_factory=dict)
@@ -102,9 +103,10 @@ class Variants:
         for name, main in self.main.items():
             others = [level for level in self.others if self.by_level[level].regularizer == name]
             pick = " ".join(
-                f"--where {OPTION}{_pair(*setting)}" for setting in self.by_level[others[0]].settings.items()
+                f"--where {condition(f'{OPTION}{option}', 'null' if value is None else value)}"
+                for option, value in self.by_level[others[0]].settings.items()
             )
-            doubt = "" if main == name else ", the first, since no key of a cell tells which is the default"
+            doubt = "" if main == name else ", the first, since no row tells which is the default"
             said.append(
                 f"{name} was run under several settings of its options: tables are about {main} "
                 f"({self.by_level[main].written}{doubt}) unless they say otherwise; the chapter Variants has "

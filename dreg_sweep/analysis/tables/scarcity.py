@@ -1,6 +1,7 @@
 """Does the treatment's advantage grow as training data get scarce? By training size, with a trend test."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -203,25 +204,28 @@ def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
 
     Columns: rival, unit, blocks, sizes, statistic (Page's L), p (falls with size), p_reverse (grows with size),
     floor, slope (mean change of the gain per doubling of the training size, least squares in log₂ size), p_slope
-    (two-sided signed-rank test of the blocks' slopes), smallest (mean gain at the smallest size). The whole
-    training set, whose rows are not counted here, has a place in the order and none in the slope.
+    (two-sided signed-rank test of the blocks' slopes), curvature and p_curvature (of a parabola in log₂ size likewise,
+    its coefficient of the square; above 0 where gains are U-shaped), smallest (mean gain at the smallest size),
+    largest_at (the size where the mean gain is largest), shape (of the mean gains, see `shape`). The whole training
+    set, whose rows are not counted here, has a place in the order and in the shape, and none in the fits.
     """
     import pandas as pd
 
     log_sizes = [math.log2(size) for size in grids if size != WHOLE]
-    centre = sum(log_sizes) / max(1, len(log_sizes))
-    spread = sum((x - centre) ** 2 for x in log_sizes)
+    names_of_sizes = [ALL if size == WHOLE else size for size in grids]
     rows = []
     for rival in _rivals(grids, treatment):
         for unit in UNITS.values():
             table = by_size(grids, metric, treatment, rival, unit)
             row: dict[str, Any] = {"rival": rival, "unit": unit.name, "blocks": len(table), "sizes": len(grids)}
+            row |= {"largest_at": NOTHING, "shape": NOTHING}
             if len(table) > 0:
                 values = list(table.values())
                 falling = page([list(reversed(line)) for line in values])
                 rising = page(values)
-                slopes = _slopes(values, metric, log_sizes, centre, spread) if spread else []
-                smallest = [float(line[0]) for line in values]
+                slopes = _coefficients(values, metric, log_sizes, 1)
+                curvatures = _coefficients(values, metric, log_sizes, 2)
+                means = [metric.scale * float(sum(column) / len(column)) for column in zip(*values, strict=True)]
                 row |= {
                     "statistic": falling.statistic,
                     "p": falling.p,
@@ -229,23 +233,43 @@ def trend(grids: Grids, metric: Metric, treatment: Any) -> "pd.DataFrame":
                     "floor": falling.floor,
                     "slope": sum(slopes) / len(slopes) if slopes else None,
                     "p_slope": signed_rank(slopes).p if slopes else None,
-                    "smallest": metric.scale * sum(smallest) / len(smallest),
+                    "curvature": sum(curvatures) / len(curvatures) if curvatures else None,
+                    "p_curvature": signed_rank(curvatures).p if curvatures else None,
+                    "smallest": means[0],
+                    "largest_at": str(names_of_sizes[means.index(max(means))]),
+                    "shape": shape(means),
                 }
             rows.append(row)
-    names = ("statistic", "p", "p_reverse", "floor", "slope", "p_slope", "smallest")
-    frame = pd.DataFrame(rows, columns=["rival", "unit", "blocks", "sizes", *names])
+    names = ("statistic", "p", "p_reverse", "floor", "slope", "p_slope", "curvature", "p_curvature", "smallest")
+    frame = pd.DataFrame(rows, columns=["rival", "unit", "blocks", "sizes", *names, "largest_at", "shape"])
     return frame.astype(dict.fromkeys(names, "float64"))
 
 
-def _slopes(
-    values: list[list[Fraction]], metric: Metric, log_sizes: list[float], centre: float, spread: float
-) -> list[float]:
-    """Least squares of each block's gains, in the printed unit, on the sizes that are numbers."""
-    numbered = (line[: len(log_sizes)] for line in values)
-    return [
-        metric.scale * sum((x - centre) * float(v) for x, v in zip(log_sizes, line, strict=True)) / spread
-        for line in numbered
-    ]
+def shape(means: Sequence[float]) -> str:
+    """How means go from the smallest size to the largest.
+
+    Returns:
+        `falls` or `rises` (at every step), `U` (falls, then rises), `inverted U`, else `neither`.
+    """
+    steps = np.sign(np.diff(means))
+    turns = int((steps[1:] != steps[:-1]).sum())
+    if not steps.size or not steps.all() or turns > 1:
+        return "neither"
+    if turns:
+        return "U" if steps[0] < 0 else "inverted U"
+    return "falls" if steps[0] < 0 else "rises"
+
+
+def _coefficients(values: list[list[Fraction]], metric: Metric, log_sizes: list[float], power: int) -> list[float]:
+    """Each block's coefficient of (log₂ size)^power, by least squares of a polynomial of that degree.
+
+    Of the gains in the printed unit at the sizes that are numbers; empty where those are too few.
+    """
+    if len(log_sizes) <= power:
+        return []
+    weights = np.linalg.pinv(np.vander(log_sizes, power + 1, increasing=True))[power]
+    numbered = np.array([[float(v) for v in line[: len(log_sizes)]] for line in values])
+    return (metric.scale * (numbered @ weights)).tolist()
 
 
 def _rivals(grids: Grids, treatment: Any) -> list[Any]:
@@ -305,7 +329,9 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
         caption=sentences(
             f"Page's trend test over the sizes {sizes} (midranks for ties), one-sided: p that the advantage falls "
             "as the training size grows, and the reverse. Slope: change of the gain for each doubling of the "
-            "training size, least squares, with a two-sided signed-rank test of the blocks' slopes. Uncorrected. "
+            "training size, least squares, with a two-sided signed-rank test of the blocks' slopes. Curvature: the "
+            "coefficient of the square of a parabola in log₂ size, likewise; above 0 where gains are U-shaped. Shape: "
+            "of the mean gains from the smallest size to the largest. Uncorrected. "
             f"Primary: {why}.",
             f"{ALL} stands for the whole training set: the last in the order, and not part of the slope."
             if WHOLE in grids
@@ -323,6 +349,10 @@ def tables(grids: Grids, metric: Metric, treatment: Any) -> tuple["pd.DataFrame"
             Column("least p", lambda row: p_text(row["floor"]), value="floor"),
             Column("slope", lambda row: signed(row["slope"], metric), value="slope"),
             p_values("p_slope", "p slope"),
+            Column("curvature", lambda row: signed(row["curvature"], metric), value="curvature"),
+            p_values("p_curvature", "p curvature"),
+            text("shape"),
+            text("largest_at", "largest at"),
         ),
         block="rival",
     )
