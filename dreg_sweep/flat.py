@@ -1,5 +1,6 @@
 """Nested configurations as one level of dotted keys."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,3 +19,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         fields |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return fields
+
+
+def fields_of(text: object) -> dict[str, Any] | None:
+    """The same of a configuration as JSON text; None for what is no text of a JSON object."""
+    try:
+        parsed = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return flat(parsed) if isinstance(parsed, dict) else None

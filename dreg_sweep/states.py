@@ -1,11 +1,10 @@
 """The state of a cell: what is asked for now against the row that is stored."""
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dreg_sweep.flat import flat
+from dreg_sweep.flat import fields_of
 from dreg_sweep.store import StoredCell
 from dreg_sweep.versions import changes
 
@@ -52,19 +51,10 @@ def differences(
         fields = []
         if row.config_hash != wanted.config_hash:
             by_hash = f"config_hash {row.config_hash} → {wanted.config_hash}"
-            before, now = (_fields(known.get(one)) for one in (row.config_hash, wanted.config_hash))
+            before, now = (fields_of(known.get(one)) for one in (row.config_hash, wanted.config_hash))
             fields += _changes(before, now) or [by_hash]
         words[key] = ", ".join([*fields, *_moved(wanted, row)])
     return words
-
-
-def _fields(config: str | None) -> dict[str, Any] | None:
-    """A configuration (JSON) without nesting; None for what is none."""
-    try:
-        parsed = json.loads(config or "")
-    except (ValueError, RecursionError):
-        return None
-    return flat(parsed) if isinstance(parsed, dict) else None
 
 
 def _changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:

@@ -55,7 +55,7 @@ def with_lengths(cells: pd.DataFrame) -> tuple[pd.DataFrame, str]:
                 f"needs the same cells at every length; {twins['cell'].iloc[0]} is there with "
                 f"{_listed(sorted(twins['length']))} {unit}, not with {_listed(missing)}"
             )
-    done = cells[cells["status"].fillna("done") == "done"]
+    done = cells[cells["status"] == "done"]
     if done["length"].nunique() < 3:
         lengths = sorted(set(done["length"]))
         raise UserError(f"needs three lengths of training or more; there are only {_listed(lengths)} {unit}")

@@ -1,7 +1,6 @@
 """Merges results folders that came from several machines into one new folder."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreg_sweep.errors import UserError
-from dreg_sweep.flat import flat
+from dreg_sweep.flat import fields_of
 from dreg_sweep.store import configs, files
 from dreg_sweep.store.folder import JOINED, latest, parquet_files, read_settled
 from dreg_sweep.store.runners import runners, sole_runner
@@ -203,22 +202,13 @@ def _words(
         one, other = told[0], next(row for row in told if str(row[name]) != str(told[0][name]))
         old, new = ({name: row[name]} for row in (one, other))
         if name == "config_hash":
-            fields, others = (_fields(by_hash.get(row["config_hash"])) for row in (one, other))
+            fields, others = (fields_of(by_hash.get(row["config_hash"])) or {} for row in (one, other))
             old, new = (fields, others) if fields != others else (old, new)
         a, b = folders[one["folder"]], folders[other["folder"]]
         for field in {**old, **new}:
             if (before := old.get(field)) != (after := new.get(field)):
                 words.append(f"{field} {before} in {a}, {after} in {b}")
     return words
-
-
-def _fields(config: str | None) -> dict[str, Any]:
-    """A configuration (JSON) without nesting, for example `{"optimizer.lr": 0.001}`; empty where it is none."""
-    try:
-        parsed = json.loads(config or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return flat(parsed) if isinstance(parsed, dict) else {}
 
 
 def _write(building: Path, kept: pa.Table, grid: pa.Table, folders: Sequence[Path], warnings: list[str]) -> None:

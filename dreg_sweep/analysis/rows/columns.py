@@ -19,6 +19,7 @@ WHOLE = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.int64())
 NUMBER = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.float64())
 FLAG = tuple(field.name for field in CELLS_SCHEMA if field.type == pa.bool_())
 MINIMAL = (*CROSSED, "clean_accuracy")
+DONE = "done"  # the status of rows that say none, as those made by hand
 _VERBATIM = ("config", "error")  # long, and written by programs only
 _NULLS = pa.array(["", "na", "n/a", "nan", "null", "<na>"], pa.large_string())  # among numbers
 _NO_LEVEL = pa.array(["nan", "<na>"], pa.large_string())  # what pandas makes of a null as text
@@ -97,7 +98,10 @@ def with_numbers(table: pa.Table) -> pa.Table:
 
 
 def as_text(values: pa.Array, name: str, where: object) -> pa.Array:
-    """Values of any simple type as large_string; null for empty ones and NaN. Errors: `UserError`."""
+    """Values of any simple type as large_string; null for empty ones and NaN, `DONE` for a status that is null.
+
+    Errors: `UserError`.
+    """
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     try:
@@ -117,7 +121,7 @@ def as_text(values: pa.Array, name: str, where: object) -> pa.Array:
         empty = pc.or_(empty, pc.is_in(pc.utf8_lower(texts), _NO_LEVEL))
     if pc.any(empty).as_py():
         texts = pc.if_else(empty, pa.scalar(None, pa.large_string()), texts)
-    return texts
+    return texts.fill_null(DONE) if name == "status" else texts
 
 
 def _flags(values: pa.Array, name: str, where: object) -> pa.Array:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dreg_sweep.analysis.rows.before import with_defaults
 from dreg_sweep.analysis.rows.columns import (
     COLUMNS,
+    DONE,
     FLAG,
     MINIMAL,
     NUMBER,
@@ -83,7 +84,7 @@ def load_cells(
     if frame.empty:
         raise UserError(f"{path} has no rows")
     _check(frame, path)
-    frame["status"] = frame["status"].fillna("done")  # of files made by hand
+    frame["status"] = frame["status"].fillna(DONE)  # of files without that column
     return _with_warnings(with_defaults(frame), warnings)
 
 
@@ -286,8 +287,7 @@ def _belonging(path: Path, name: str) -> pd.DataFrame | None:
 def _of_status(cells: pa.Table, statuses: Sequence[str]) -> pa.Table:
     if "status" not in cells.column_names:
         return cells
-    status = cells["status"].cast(pa.large_string()).fill_null("done")
-    return cells.filter(pc.is_in(status, pa.array(statuses, pa.large_string())))
+    return cells.filter(pc.is_in(cells["status"], pa.array(statuses, cells["status"].type)))
 
 
 def _owners(cells: pa.Table, rows: pa.Table) -> np.ndarray:

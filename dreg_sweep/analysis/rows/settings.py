@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreg_sweep.flat import fields_of
 from dreg_sweep.store.configs import configs_file, read_configs
 
 if TYPE_CHECKING:
@@ -105,24 +106,11 @@ def by_name(texts: list[str | None]) -> dict[str, list[str | None]]:
     values: dict[str, list[str | None]] = {}
     known: dict[str, str] = {}  # equal texts as one object: hundreds of thousands of rows share few
     for place, text in enumerate(texts):
-        for name, value in _flat(text).items():
+        for name, value in (fields_of(text) or {}).items():
+            if name in _TOLD_BY_COLUMNS or (value is None and "." not in name):
+                continue
             if name not in values:
                 values[name] = [None] * len(texts)
-            values[name][place] = known.setdefault(value, value)
+            told = value if isinstance(value, str) else json.dumps(value)
+            values[name][place] = known.setdefault(told, told)
     return values
-
-
-def _flat(text: Any) -> dict[str, str]:
-    try:
-        config = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    flat: dict[str, str] = {}
-    for group, value in config.items() if isinstance(config, dict) else ():
-        if value is not None:
-            nested = value if isinstance(value, dict) else {"": value}
-            for key, part in nested.items():
-                name = f"{group}.{key}".removesuffix(".")
-                if name not in _TOLD_BY_COLUMNS:
-                    flat[name] = part if isinstance(part, str) else json.dumps(part)
-    return flat
