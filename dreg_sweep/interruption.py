@@ -22,13 +22,16 @@ class Interrupted(BaseException):
 def signals_interrupt() -> Iterator[None]:
     """Within the block the first SIGINT, SIGTERM or SIGHUP raises `Interrupted`; later ones are ignored.
 
-    Some libraries catch whatever is raised while they are imported. So an exception that nobody is handling any more
-    is raised again, until it leaves the block. A SIGHUP that is ignored already (by nohup) stays so.
+    Some libraries catch whatever is raised while they are imported, and go on or raise something else. So an
+    exception that nobody is handling any more is raised again, and whatever leaves the block after a signal is
+    `Interrupted`. A SIGHUP that is ignored already (by nohup) stays so.
     """
+    received: list[int] = []
     asked = [signal.SIGINT, signal.SIGTERM]
     asked += [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         for handled in asked:
             signal.signal(handled, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, lambda *_: _raise_unless_handled(number))
@@ -39,6 +42,12 @@ def signals_interrupt() -> Iterator[None]:
         signal.signal(handled, interrupt)
     try:
         yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if received:
+            raise Interrupted(received[0]) from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

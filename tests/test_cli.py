@@ -157,7 +157,7 @@ def test_an_interruption_before_training_is_one_line_too(number, after, tmp_path
     time.sleep(after)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, errors
     (line,) = errors.strip().splitlines()
     assert line.startswith("dreg-sweep: interrupted; ")
 
@@ -179,6 +179,7 @@ try:
         finally:
             time.sleep(1.5)  # not interrupted again
             cleaned = True
+            raise ImportError("what some libraries make of it")
 except Interrupted as interruption:
     print(interruption.number, cleaned)
 time.sleep(1)
