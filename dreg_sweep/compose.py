@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dreg_sweep.cells import Cell
 from dreg_sweep.config import (
+    SETTINGS,
     Groups,
     Naming,
     SweepSettings,
@@ -61,24 +62,29 @@ class GridComposer:
         self._parsed: dict[str, _Parsed] = {}
         self._merged: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
         self._templates: dict[tuple[str, ...], _Template | None] = {}
+        self._bare: dict[tuple[tuple[str, ...], frozenset[str]], dict[str, Any]] = {}
 
     def resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The configuration of the job with these overrides, as plain values without the hydra node.
 
         Jobs share the nodes in which they do not differ: not to be changed.
         """
-        plain = [text for text in overrides if self._parse(text).plain]
-        others = tuple(text for text in overrides if not self._parse(text).plain)
-        if others not in self._templates:
-            self._templates[others] = self._template(others)
-        template = self._templates[others]
-        keys = [self._parse(text).key for text in plain]
-        if template is None or not all(template.is_free(key) for key in keys):
+        parsed = [self._parse(text) for text in overrides]
+        template = self._template_of(parsed)
+        plain = [p for p in parsed if p.plain]
+        if template is None or not all(template.is_free(p.key) for p in plain):
             return self._resolve(overrides)
         config = template.config
-        for text, key in zip(plain, keys, strict=True):
-            config = _with(config, key.split("."), like(self._parse(text).value, _at(config, key)))
+        for p in plain:
+            config = _with(config, p.key.split("."), like(p.value, _at(config, p.key)))
         return config
+
+    def _template_of(self, parsed: Sequence["_Parsed"]) -> "_Template | None":
+        """The template of jobs with these overrides, whatever their plain values are."""
+        others = tuple(p.text for p in parsed if not p.plain)
+        if others not in self._templates:
+            self._templates[others] = self._template(others)
+        return self._templates[others]
 
     def _resolve(self, overrides: Sequence[str]) -> dict[str, Any]:
         """As Hydra does it."""
@@ -122,7 +128,7 @@ class GridComposer:
                 simple and type(value) in (int, float, bool, str) and not ("${" in str(value) or value == "???")
             )
             as_typed = None if override.is_delete() else str(override.get_value_element_as_str())
-            self._parsed[text] = _Parsed(override, override.key_or_group, as_typed, value, plain)
+            self._parsed[text] = _Parsed(text, override, override.key_or_group, as_typed, value, plain)
         return self._parsed[text]
 
     def texts(self, overrides: Sequence[str]) -> dict[str, str]:
@@ -130,13 +136,18 @@ class GridComposer:
         parsed = (self._parse(text) for text in overrides)
         return {p.key: p.as_typed for p in parsed if p.as_typed is not None}
 
-    def naming(self, overrides: Sequence[str], config: Mapping[str, Any], swept: frozenset[str]) -> Naming:
-        """What the overrides say of the cell's name.
+    def naming(
+        self,
+        overrides: Sequence[str],
+        texts: Mapping[str, str],
+        config: Mapping[str, Any],
+        swept: frozenset[str],
+    ) -> Naming:
+        """What the overrides say of the cell's name. texts: see `texts`. config: what they resolve to.
 
         In its key stand the levels of a grid's axes and of a factor, where they make a difference to what the cell
         would be without them: one run has one key, however it was asked for.
         """
-        texts = self.texts(overrides)
         named = {key: text for key, text in texts.items() if names_a_level(key, swept)}
         levels = {
             key: level_text(value) if not isinstance(value := _at(config, key), Mapping) else named[key]
@@ -160,13 +171,22 @@ class GridComposer:
         return [key for key in keys if _at(config, key) != _at(without, key)]
 
     def _without(self, overrides: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
-        """As if none of these keys were set, nor what only the levels have that they choose."""
-        rest = [text for text in overrides if self._parse(text).key not in keys]
-        try:
-            return self.resolve(rest)
-        except (HydraException, OmegaConfBaseException):  # model.padding without the model=lenet that has one
-            below = tuple(f"{key}." for key in keys)
-            return self.resolve([text for text in rest if not self._parse(text).key.startswith(below)])
+        """As if none of these keys were set, nor what only the levels have that they choose.
+
+        Plain values elsewhere, such as the seed, are left out: they change nothing at these keys.
+        """
+        parsed = [p for p in map(self._parse, overrides) if p.key not in keys]
+        template = self._template_of(parsed)
+        if template is not None:
+            parsed = [p for p in parsed if not (p.plain and template.is_free(p.key)) or _related(p.key, keys)]
+        asked = tuple(p.text for p in parsed), frozenset(keys)
+        if asked not in self._bare:
+            try:
+                self._bare[asked] = self.resolve(asked[0])
+            except (HydraException, OmegaConfBaseException):  # model.padding without the model=lenet that has one
+                below = tuple(f"{key}." for key in keys)
+                self._bare[asked] = self.resolve([p.text for p in parsed if not p.key.startswith(below)])
+        return self._bare[asked]
 
     def _merge(self, groups: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
         if groups not in self._merged:
@@ -187,6 +207,7 @@ class GridComposer:
 class _Parsed:
     """An override. plain: it sets a key to a number or a word; as_typed: its value, None where it deletes."""
 
+    text: str
     override: Override
     key: str
     as_typed: str | None
@@ -257,11 +278,16 @@ def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, 
     return {**config, head: _with(config[head], rest, value) if rest else value}
 
 
+def _related(key: str, others: Collection[str]) -> bool:
+    """Whether a dotted key is one of the others, lies below one, or has one below it."""
+    return any(f"{one}.".startswith(f"{key}.") or f"{key}.".startswith(f"{one}.") for one in others)
+
+
 def _at(config: Mapping[str, Any], key: str) -> Any:
     """The value at a dotted key (or a group's name with slashes), None where there is none."""
     value: Any = config
     for part in key.replace("/", ".").split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        value = value.get(part) if isinstance(value, dict) else None  # plain ones: faster than Mapping
     return value
 
 
@@ -270,19 +296,21 @@ def compose_grid(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
     if not jobs:
         raise UserError("the grid has no cells: one of its axes has no levels")
     composer = GridComposer(loader, master)
-    swept = _varying([composer.texts(job) for job in jobs])
+    texts = [composer.texts(job) for job in jobs]
+    swept = _varying(texts)
     cells: list[Cell] = []
     groups = _SharedGroups()
-    settings: SweepSettings | None = None
-    for job in jobs:
+    settings: dict[tuple[str, ...], SweepSettings] = {}  # by their values' texts
+    for job, typed in zip(jobs, texts, strict=True):
         config = composer.resolve(job)
-        cells.append(cell_from_config(config, composer.naming(job, config, swept), job, groups.of(config)))
-        own = settings_from_config(config)
-        if settings is not None and own != settings:
-            raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
-        settings = own
-    assert settings is not None
-    return Grid(_distinct(cells), settings)
+        naming = composer.naming(job, typed, config, swept)
+        cells.append(cell_from_config(config, naming, job, groups.of(config)))
+        asked = tuple([repr(config.get(name)) for name in SETTINGS])
+        if asked not in settings:
+            settings[asked] = settings_from_config(config)
+    if len(set(settings.values())) > 1:
+        raise UserError("results_dir, data_dir, device and the like must be the same for all cells of a sweep")
+    return Grid(_distinct(cells), next(iter(settings.values())))
 
 
 class _SharedGroups:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class SweepSettings:
     dry_run: bool
     timeout: float | None  # seconds without a sign of life from a worker; None: as the pilots say
     cuda_graphs: bool = True
+
+
+SETTINGS = tuple(field.name for field in fields(SweepSettings))  # their keys in the configuration
 
 
 def conf_dir() -> Path:
