@@ -25,10 +25,8 @@ from dreg_sweep.store.folder import JOINED, latest, parquet_files, read_settled,
 from dreg_sweep.store.joining import join_files
 from dreg_sweep.store.schema import GRID_SCHEMA, SCHEMAS, STATUSES
 
-_INDEX_COLUMNS = (
-    "cell", "config_hash", "status", "data_fingerprint", "code_fingerprint", "error", "environment",
-    "torch_version", "device",
-)  # fmt: skip
+_MADE_IN = ("environment", "torch_version", "device")
+_INDEX_COLUMNS = ("cell", "config_hash", "status", "data_fingerprint", "code_fingerprint", "error", *_MADE_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +81,12 @@ class Store:
         found: dict[str, StoredCell] = {}
         for path, table in zip(tables, latest([*tables.values()], one_row=True), strict=True):
             sequence = sequence_of(path)
-            keys, *columns = (table[name].to_pylist() for name in _INDEX_COLUMNS)
-            for key, values in zip(keys, zip(*columns, strict=True), strict=True):
-                config_hash, status, data, code, error, *made_in = values
-                found[key] = StoredCell(config_hash, status, data, code, error, sequence, told_by(*made_in))
+            keys, hashes = (table[name].to_pylist() for name in _INDEX_COLUMNS[:2])
+            others, environments = (_repeating(table, names) for names in (_INDEX_COLUMNS[2:6], _MADE_IN))
+            made_in = {one: told_by(*one) for one in set(environments)}
+            for key, config_hash, other, where in zip(keys, hashes, others, environments, strict=True):
+                status, data, code, error = other
+                found[key] = StoredCell(config_hash, status, data, code, error, sequence, made_in[where])
         problems = []
         for path, reason in unreadable.items():
             problem = f"{path} is not a readable cells file ({reason}); its cells count as missing"
@@ -224,6 +224,16 @@ class Store:
                 f"{self.grid} is not readable ({reason}); rerun the sweep, which makes it anew"
             ) from None
         return {name: table[name].to_pylist() for name in columns}
+
+
+def _repeating(table: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows of some columns in which few texts are found again and again, each text as one object."""
+    columns = []
+    for name in names:
+        encoded = table[name].combine_chunks().dictionary_encode()
+        texts = [*encoded.dictionary.to_pylist(), None]
+        columns.append([texts[place] for place in encoded.indices.fill_null(-1).to_pylist()])
+    return list(zip(*columns, strict=True))
 
 
 def _refuse_unknown_columns(folder: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
