@@ -53,7 +53,10 @@ class Cause:
 
 
 _ADDED_CLAIMS = "claims were added: noise robustness by what is kept (B2, B3), and claim E by modality"
+_SHAPES = "added: against whom the gains are U-shaped in the training size (curvature, shape of the means)"
 CAUSES = (
+    *(Cause(_SHAPES, file, "D, *", "observed") for file in ("claims.csv", "tables/claims.csv")),
+    Cause(_SHAPES, "tables/scarcity_trend.csv", "", "*"),
     *(
         Cause("verdicts say as values what their sentence says: holds, place, of and exceptions", file, "", column)
         for file in ("claims.csv", "tables/claims.csv")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreg_sweep.data import DatasetSpec, NoiseLadder, load_prepared, make_split
+from dreg_sweep.data import DatasetSpec, NoiseLadder, embedded, load_prepared, make_split
 from dreg_sweep.data.arrays import array_data
 from dreg_sweep.data.prepared import Prepared
 from dreg_sweep.data.stratify import allocate, draw, hold_out
@@ -286,3 +286,17 @@ def test_the_package_imports_neither_torch_nor_sklearn() -> None:
     code = "import sys, dreg_sweep.data; print({'torch', 'sklearn', 'hydra', 'omegaconf'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_digits_are_those_of_scikit_learn(found, monkeypatch):
+    """Whether their file lies where it is looked for or not."""
+    from sklearn.datasets import load_digits
+
+    if not found:
+        monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    images, labels = embedded._scans()
+    theirs = load_digits()
+    np.testing.assert_array_equal(images, theirs.images)
+    np.testing.assert_array_equal(labels, theirs.target)
+    assert (images.dtype, labels.dtype) == (np.uint8, np.int64)

@@ -23,7 +23,8 @@ from bench.peaks import need_proc
 from bench.repeats import interleaved
 from bench.report import command_lines, environment_lines, keep, paragraph, say
 from bench.whole_commands import Run, as_record, measured, run_table
-from dreg_sweep.store.schema import CELLS_SCHEMA
+from dreg_sweep.store.configs import configs_file
+from dreg_sweep.store.schema import CELLS_SCHEMA, CONFIGS_SCHEMA
 
 HELP = "tables, figures and report of 960 rows and of a million"
 PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib")
@@ -114,9 +115,13 @@ def _row(number: int, clean: int, noisy: int) -> dict[str, object]:
 def store(path: Path, total: int) -> None:
     """A results folder."""
     (path / "cells").mkdir(parents=True)
-    for place, part in enumerate(rows(total), start=1):
-        table = pa.Table.from_pylist(part, schema=CELLS_SCHEMA)
-        pq.write_table(table, path / "cells" / f"{place:08d}-joined.parquet")
+    configs = configs_file(path)
+    configs.parent.mkdir()
+    with pq.ParquetWriter(configs, CONFIGS_SCHEMA) as file:
+        for place, part in enumerate(rows(total), start=1):
+            table = pa.Table.from_pylist(part, schema=CELLS_SCHEMA)
+            pq.write_table(table, path / "cells" / f"{place:08d}-joined.parquet")
+            file.write_table(pa.Table.from_pylist(part, schema=CONFIGS_SCHEMA))
 
 
 def minimal(path: Path, total: int) -> None:
