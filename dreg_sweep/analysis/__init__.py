@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dreg_sweep.analysis.contrasts import compare
     from dreg_sweep.analysis.rows.reading import load_cells, load_fits, load_history, load_noise
     from dreg_sweep.analysis.statistics.anova import repeated_measures, two_way
     from dreg_sweep.analysis.statistics.bootstrap import chance_of_first, clustered_interval
+    from dreg_sweep.analysis.statistics.equivalence import equivalence
     from dreg_sweep.analysis.statistics.rank_tests import friedman, holm, nemenyi
     from dreg_sweep.analysis.statistics.trend import page
     from dreg_sweep.analysis.statistics.wilcoxon import pairs_needed, signed_rank
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "chance_of_first",
     "clustered_interval",
+    "compare",
+    "equivalence",
     "friedman",
     "holm",
     "load_cells",
@@ -34,9 +38,11 @@ __all__ = [
 
 # No module here may carry a public name: importing the submodule would bind it and hide the function.
 _HOME = {
+    "contrasts": ("compare",),
     "rows.reading": ("load_cells", "load_fits", "load_history", "load_noise"),
     "statistics.anova": ("repeated_measures", "two_way"),
     "statistics.bootstrap": ("chance_of_first", "clustered_interval"),
+    "statistics.equivalence": ("equivalence",),
     "statistics.rank_tests": ("friedman", "holm", "nemenyi"),
     "statistics.trend": ("page",),
     "statistics.wilcoxon": ("pairs_needed", "signed_rank"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreg_sweep.analysis import compare
+from dreg_sweep.analysis import side_by_side
 from dreg_sweep.analysis.chapters.parts import Drawing
 from dreg_sweep.analysis.report.page import Picture, Section, page
 from dreg_sweep.analysis.report.provenance import provenance
@@ -69,7 +69,7 @@ def write_comparison(
     """Write a comparison of sweeps; its tables and the paths written, the report last. Raises OSError."""
     import pandas as pd
 
-    tables = compare.tables(results, names)
+    tables = side_by_side.tables(results, names)
     verdicts = pd.concat(
         [one.verdicts.assign(results=name) for one, name in zip(results, names, strict=True)], ignore_index=True
     )
