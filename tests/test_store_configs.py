@@ -81,6 +81,17 @@ def test_a_damaged_file_is_set_aside_and_made_anew(store, damage, tmp_path):
     assert kept(store) == [["h", TEXTS["h"]]]
 
 
+def test_joining_keeps_what_old_files_hold_though_the_file_is_damaged(store):
+    store.write_stack(1, rows("a"))
+    store.declare(grid(a="h"))
+    as_before(store)
+    configs_file(store.folder).write_bytes(b"PAR1")
+    store.write_stack(2, rows("b"))
+    store.compact()
+    assert store.configs(["h"]) == {"h": TEXTS["h"]}
+    assert "config" not in pq.read_schema(parquet_files(store.cells)[0]).names
+
+
 def test_the_analysis_reads_both_kinds(store):
     levels = {"dataset": "d", "activation": "relu", "regularizer": "none", "clean_accuracy": 0.5}
     for number, (key, made_under) in enumerate((("a", "h"), ("b", "i")), start=1):

@@ -121,12 +121,6 @@ class Store:
         write_configs(self.folder, known, {one: config_of(one) for one in hashes if one in new})
         return lines
 
-    def _keep_inline(self) -> None:
-        """Keep the configurations that stand in files written before, which are about to go."""
-        known = read_configs(self.folder)
-        if not known.problem:
-            write_configs(self.folder, known, {})
-
     def next_sequence(self) -> int:
         """A sequence number above all that stand in the folders."""
         paths = (path for name in SCHEMAS for path in parquet_files(self.folder / name))
@@ -165,7 +159,7 @@ class Store:
         be written; None where nothing trains.
         """
         current, _ = self.index()
-        self._keep_inline()  # files that hold some are joined into one without
+        self.keep_configs((), str)  # files that hold some are joined into one without
         wanted = {
             folder: {(key, row.config_hash) for key, row in current.items() if row.status in statuses}
             for folder, statuses in STATUSES.items()
@@ -191,7 +185,7 @@ class Store:
             damage = first_line(error)
             stored, _ = read_settled(self.cells, GRID_SCHEMA.names)
             before = pa.concat_tables([GRID_SCHEMA.empty_table(), *latest([*stored.values()], one_row=True)])
-        self._keep_inline()  # a grid that holds some gives way to one without
+        self.keep_configs((), str)  # a grid that holds some gives way to one without
         others = before.filter(pc.invert(pc.is_in(before["cell"], declared["cell"].combine_chunks())))
         grid = pa.concat_tables([others, declared])
         if not damage:
