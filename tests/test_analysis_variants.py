@@ -256,7 +256,7 @@ def test_without_keys_all_options_are_named_and_the_first_variant_stands_for_all
     assert list(data.variants.by_level) == [f"dreg[{name}]" for name in names]
     assert data.variants.main == {"dreg": "dreg[cumulative,mean]"}
     assert data.grid.levels["regularizer"] == list(REGULARIZERS)
-    assert "the first, since no key of a cell tells which is the default" in data.warnings[0]
+    assert "the first, since no row tells which is the default" in data.warnings[0]
     clean = data.grid.means("clean", ("regularizer",))
     assert clean[("dreg",)] == clean[("none",)]
 
