@@ -13,11 +13,11 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         prefix: what stands before every key.
 
     Returns:
-        Dotted key → value, for example `{"optimizer.lr": 0.001}`. Lists are values, and so are empty mappings.
+        Dotted key → value, for example `{"optimizer.lr": 0.001}`. Lists are values; an empty mapping has no keys.
     """
     fields: dict[str, Any] = {}
     for key, value in config.items():
-        fields |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+        fields |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return fields
 
 
