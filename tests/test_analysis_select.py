@@ -238,3 +238,19 @@ def test_a_condition_that_is_offered_can_be_pasted(level):
     frame = pd.DataFrame({"optimizer": ["other", level]})
     (told,) = shlex.split(condition("optimizer", level))
     assert where(frame, [told])["optimizer"].tolist() == [level]
+
+
+def test_options_that_only_some_rows_have_are_a_setting_that_varies():
+    """The same dataset without an option and with one: not to be averaged over."""
+    configs = [json.dumps({"dataset": {"name": "digits", "options": options}}) for options in ({}, {"level": 1})]
+    rows = [
+        {"regularizer": r, "activation": "relu", "dataset": "digits", "seed": 0, "config": c}
+        for r in ("none", "dreg")
+        for c in configs
+    ]
+    frame, configured = with_configured_factors(
+        pd.DataFrame(rows).assign(strength=None, train_size=None, model="m")
+    )
+    assert configured == ["dataset.options"]
+    with pytest.raises(UserError, match=r"dataset.options has 2 levels for dataset=digits"):
+        refuse_hidden_factors(frame, configured)

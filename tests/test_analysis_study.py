@@ -78,7 +78,7 @@ def test_a_combination_without_any_row_is_missing(tmp_path, capsys):
     assert data.audit.count(State.MISSING) == 5
     waiting = data.cells[data.cells["status"] == DECLARED]
     assert waiting["config"].notna().all()
-    assert set(waiting["dataset.options.level"].dropna()) <= {"phrase"}
+    assert set(waiting["dataset.options"].dropna()) <= {'{"level": "phrase"}'}
     assert main([str(path)]) == 0
     assert "55 of 60 cells done" in capsys.readouterr().out
 

@@ -149,3 +149,5 @@ def test_a_nested_configuration_as_dotted_keys():
     nested = {"seed": 1, "optimizer": {"lr": 0.1, "options": {"betas": [0.9, 0.99]}}, "noise": {}}
     assert flat(nested) == {"seed": 1, "optimizer.lr": 0.1, "optimizer.options.betas": [0.9, 0.99]}
     assert flat(flat(nested)) == flat(nested)
+    assert flat(nested, depth=1) == {"seed": 1, "optimizer.lr": 0.1, "optimizer.options": {"betas": [0.9, 0.99]}}
+    assert flat(nested, depth=0) == nested

@@ -101,12 +101,13 @@ def as_categorical(encoded: pa.ChunkedArray) -> "pd.Series[Any]":
 def by_name(texts: list[str | None]) -> dict[str, list[str | None]]:
     """Dotted name → its value in each of these configurations, as text, of the settings that no column tells.
 
+    A group's options are one value: without some and with some are two settings, not one that only some rows have.
     None where a configuration is no readable JSON object or lacks the setting.
     """
     values: dict[str, list[str | None]] = {}
     known: dict[str, str] = {}  # equal texts as one object: hundreds of thousands of rows share few
     for place, text in enumerate(texts):
-        for name, value in (fields_of(text) or {}).items():
+        for name, value in (fields_of(text, depth=1) or {}).items():
             if name in _TOLD_BY_COLUMNS or (value is None and "." not in name):
                 continue
             if name not in values:
