@@ -15,3 +15,13 @@ def single_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """The store of an empty results folder."""
+    from dreg_sweep.store import Store
+
+    made = Store(tmp_path / "results")
+    made.create()
+    return made

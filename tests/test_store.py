@@ -20,13 +20,6 @@ from dreg_sweep.store.runners import one_of_many, runners, sole_runner
 from dreg_sweep.store.schema import CELLS_SCHEMA, HISTORY_SCHEMA, NOISE_SCHEMA
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "results")
-    made.create()
-    return made
-
-
 def rows(*keys, status="done", epochs=2, config_hash="h"):
     """Rows of a small stack."""
     cells = [{"cell": key, "config_hash": config_hash, "status": status} for key in keys]

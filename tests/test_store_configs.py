@@ -8,18 +8,11 @@ import pytest
 
 from dreg_sweep.analysis import load_cells
 from dreg_sweep.analysis.rows.reading import load_declared
-from dreg_sweep.store import Store, parquet_files
+from dreg_sweep.store import parquet_files
 from dreg_sweep.store.configs import configs_file
 from tests.test_store import grid, rows
 
 TEXTS = {"h": '{"epochs":1}', "i": '{"epochs":2}', "j": '{"epochs":3}'}
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "results")
-    made.create()
-    return made
 
 
 def kept(store):

@@ -9,16 +9,9 @@ import pytest
 
 from dreg_sweep.errors import UserError
 from dreg_sweep.states import Wanted, differences
-from dreg_sweep.store import Store, joining, parquet_files
+from dreg_sweep.store import joining, parquet_files
 from dreg_sweep.store.schema import CELLS_SCHEMA, NOISE_SCHEMA
 from tests.test_store import declared, grid, rows
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "results")
-    made.create()
-    return made
 
 
 def test_links_to_nothing_are_named_and_pipes_are_no_files(store):
