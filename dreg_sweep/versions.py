@@ -9,9 +9,12 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dreg_sweep import __version__
-from dreg_sweep.cells import Cell
+
+if TYPE_CHECKING:  # dreg-status, which compares versions, does without cells
+    from dreg_sweep.cells import Cell
 
 _PACKAGE = Path(__file__).parent
 _REGULARIZERS = _PACKAGE / "regularizers"
@@ -49,7 +52,7 @@ VERSIONS: Mapping[str, Mapping[str, int]] = {
 }
 
 
-def parts_of(cell: Cell) -> list[tuple[str, str]]:
+def parts_of(cell: "Cell") -> list[tuple[str, str]]:
     """The versioned parts that a cell runs through beside the engine, as pairs of `VERSIONS`' keys."""
     return [
         ("activation", cell.activation),
@@ -63,13 +66,13 @@ def parts_of(cell: Cell) -> list[tuple[str, str]]:
     ]
 
 
-def _kind_of_data(cell: Cell) -> str:
+def _kind_of_data(cell: "Cell") -> str:
     if cell.dataset.source == "function":
         return "functions"
     return "texts" if cell.dataset.modality == "text" else "arrays"
 
 
-def code_fingerprint(cell: Cell) -> str:
+def code_fingerprint(cell: "Cell") -> str:
     """The versions of the parts of the code that decide a cell's numbers.
 
     Args:
@@ -105,6 +108,8 @@ def changes(before: str | None, now: str | None) -> list[str]:
         before: of a stored row. The 16 hex digits that rows had once name no part, and differ from nothing.
         now: of the same cell now.
     """
+    if before == now:
+        return []
     old, new = _versions(before), _versions(now)
     return [f"{part} {old[part]} → {new[part]}" for part in new if part in old and old[part] != new[part]]
 

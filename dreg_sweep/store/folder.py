@@ -101,8 +101,11 @@ def latest(tables: Sequence[pa.Table], owner: Sequence[str] = ("cell",), one_row
     """
     keys = [table[owner[0]] if len(owner) == 1 else _in_one_text(table, owner) for table in tables]
     chunks = [chunk for key in keys for chunk in key.cast(pa.large_string()).chunks]
-    encoded = pa.chunked_array(chunks, pa.large_string()).combine_chunks().dictionary_encode().indices
-    codes = encoded.fill_null(-1).to_numpy(zero_copy_only=False)
+    # Without to_numpy and fill_null, which would import pandas: dreg-status does without.
+    encoded = pa.chunked_array(chunks, pa.large_string()).combine_chunks().dictionary_encode("encode")
+    codes = np.from_dlpack(encoded.indices)
+    if encoded.dictionary.null_count:
+        codes = np.where(codes == encoded.dictionary.is_valid().to_pylist().index(False), -1, codes)
     masks = that_count([len(table) for table in tables], codes, one_row)
     return [table if mask.all() else table.filter(mask) for table, mask in zip(tables, masks, strict=True)]
 

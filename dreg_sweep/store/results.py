@@ -224,9 +224,9 @@ def _repeating(table: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
     """The rows of some columns in which few texts are found again and again, each text as one object."""
     columns = []
     for name in names:
-        encoded = table[name].combine_chunks().dictionary_encode()
-        texts = [*encoded.dictionary.to_pylist(), None]
-        columns.append([texts[place] for place in encoded.indices.fill_null(-1).to_pylist()])
+        encoded = table[name].combine_chunks().dictionary_encode("encode")
+        texts = encoded.dictionary.to_pylist()
+        columns.append([texts[place] for place in encoded.indices.to_pylist()])
     return list(zip(*columns, strict=True))
 
 
